@@ -1,0 +1,84 @@
+"""The seams: who decides, who runs, who remembers, who learns."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeVar
+
+from transmeta.core.experience import Experience, History, MetaFeatures
+from transmeta.core.outcome import Suggestion
+from transmeta.core.trial import Measurement, TrialId, TrialResult, TrialSpec, Verdict
+
+
+class Search(Protocol):
+    """Decides what to run next. Pure: no clock, no Ray, no randomness that its seed does not fix."""
+
+    def ask(self, *, count: int) -> Sequence[TrialSpec]:
+        """Returns up to `count` trials to start now; empty if none can start before a result is told.
+
+        Empty with nothing running means that the search is over.
+        """
+        ...
+
+    def report(self, trial: TrialId, measurement: Measurement) -> Verdict:
+        """Returns whether a running trial goes on after `measurement`."""
+        ...
+
+    def tell(self, result: TrialResult) -> None:
+        """Takes the result of a trial that `ask` returned, once for each."""
+        ...
+
+
+class TrialExecutor(Protocol):
+    """Runs what a search asks for: in this process, or on a cluster."""
+
+    def drive(self, search: Search) -> Iterator[TrialResult]:
+        """Yields the result of each trial of `search` after it was told, in order of completion.
+
+        The next trials start when the caller takes the next result, so that what the caller has stored is never lost.
+        """
+        ...
+
+
+class Policy(Protocol):
+    """An immutable decision rule."""
+
+    @property
+    def name(self) -> str:
+        """Its name in tables and files."""
+        ...
+
+    def suggest(self, features: MetaFeatures, history: History, *, count: int, seed: int) -> Sequence[Suggestion]:
+        """Returns up to `count` arms to try next on the target, best first, none that `history` already tried.
+
+        Only sources in `features.pairs` are suggested. Pure: the same arguments give the same answer.
+        """
+        ...
+
+
+P = TypeVar("P", bound=Policy)
+
+
+class PolicyLearner(Protocol[P]):
+    """Makes a policy out of experience."""
+
+    def initial(self) -> P:
+        """Returns the policy that knows nothing."""
+        ...
+
+    def update(self, policy: P, experience: Sequence[Experience]) -> P:
+        """Returns a policy learned from all of `experience`, starting from `policy`; neither is changed."""
+        ...
+
+
+class ExperienceStore(Protocol):
+    """Remembers every trial."""
+
+    def append(self, experience: Sequence[Experience]) -> int:
+        """Makes all of `experience` durable before it returns, and returns how many were new.
+
+        A known trial id is a no-op, except that a STOPPED trial is replaced by its COMPLETED or FAILED re-run.
+        """
+        ...
+
+    def read(self, *, targets: Sequence[str] | None = None) -> Sequence[Experience]:
+        """Returns the rows of `targets` (task ids; None for all), ordered by trial id."""
+        ...

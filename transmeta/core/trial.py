@@ -1,0 +1,138 @@
+"""One trial: what is run, what it reports, and how it ends."""
+
+import dataclasses
+from enum import StrEnum
+from typing import NewType
+
+from transmeta.core import codec
+from transmeta.core.task import Params, Task, TaskPair, params_key
+
+TrialId = NewType("TrialId", str)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class StrategySpec:
+    """A strategy by name, with values for its hyperparameters."""
+
+    name: str
+    params: Params
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """A choice that a policy can make: a source checkpoint (id of its card) and a strategy with its numbers."""
+
+    source: str
+    strategy: StrategySpec
+
+    @property
+    def key(self) -> str:
+        """Text that is equal for equal arms, such as `glyphs-latn|lora|{"rank":4}`."""
+        return f"{self.source}|{self.strategy.name}|{params_key(self.strategy.params)}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSpec:
+    """All that determines a trial's numbers; its id is the hash of this."""
+
+    pair: TaskPair
+    strategy: StrategySpec
+    seed: int
+    schema: int = 1
+
+    @property
+    def id(self) -> TrialId:
+        """20 hexadecimal digits; equal for equal specs."""
+        return TrialId(codec.digest(self))
+
+    @property
+    def arm(self) -> Arm:
+        """The choice that this trial tries."""
+        return Arm(source=self.pair.source, strategy=self.strategy)
+
+    @property
+    def target(self) -> Task:
+        """The task that it is fine-tuned on."""
+        return self.pair.target
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What a trial reports after an epoch.
+
+    Attributes:
+        epoch: from 1.
+        progress: share of the trial's own epochs that are done, in (0, 1].
+        value: the task's metric on the validation split, in the metric's own direction.
+        train_loss: mean over the epoch, nats.
+        cost_s: CPU seconds of this process since the trial started.
+        wall_s: seconds since the trial started.
+    """
+
+    epoch: int
+    progress: float
+    value: float
+    train_loss: float
+    cost_s: float
+    wall_s: float
+
+
+class Verdict(StrEnum):
+    """What a search answers to a measurement."""
+
+    CONTINUE = "continue"
+    STOP = "stop"
+
+
+class TrialStatus(StrEnum):
+    """How a trial ended."""
+
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    """Censored: its curve counts, its last value is not final."""
+    FAILED = "failed"
+    """The strategy's fault (diverged, out of memory, not applicable): a lesson for the policy."""
+    CRASHED = "crashed"
+    """The machinery's fault: retried, never shown to the policy."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TrialResult:
+    """How a trial ended and what it showed.
+
+    Attributes:
+        score: validation metric after the last epoch; None if FAILED or CRASHED before the first.
+        test_score: test metric of the same weights; None unless COMPLETED. Never used to choose.
+        parameter_count: trainable weights.
+        reason: why it did not complete.
+        checkpoint: folder of the trained model, where keeping it was asked for.
+    """
+
+    spec: TrialSpec
+    status: TrialStatus
+    curve: tuple[Measurement, ...] = ()
+    score: float | None = None
+    test_score: float | None = None
+    cost_s: float = 0.0
+    wall_s: float = 0.0
+    parameter_count: int = 0
+    reason: str = ""
+    checkpoint: str | None = None
+
+    @property
+    def utility(self) -> float | None:
+        """The validation score such that higher is better; None where there is none."""
+        return None if self.score is None else self.spec.target.metric.utility(self.score)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What a search may spend; at least one of the two is given.
+
+    Attributes:
+        trials: number of trials started.
+        wall_s: seconds of wall time.
+    """
+
+    trials: int | None = None
+    wall_s: float | None = None
