@@ -125,8 +125,10 @@ class TransferPlan:
 
     @property
     def cut(self) -> int | None:
-        """Index of the first stage that is trained or added to: all before it is the frozen prefix. None: head only."""
+        """Index of the first stage that is trained or added to: all before it is the frozen prefix.
+
+        None if all stages are frozen as they are. A side network stands beside the stages and does not count.
+        """
         starts = list(self.trainable)
-        for addition in self.additions:
-            starts.append(0 if isinstance(addition, SideNetwork) else addition.cut)
+        starts += [addition.cut for addition in self.additions if not isinstance(addition, SideNetwork)]
         return min(starts, default=None)

@@ -11,6 +11,15 @@ from transmeta.core.trial import Measurement, TrialId, TrialResult, TrialSpec, V
 class Search(Protocol):
     """Decides what to run next. Pure: no clock, no Ray, no randomness that its seed does not fix."""
 
+    @property
+    def rungs(self) -> Sequence[float]:
+        """The shares of a trial's epochs, ascending in (0, 1), at which `report` may decide on its merits.
+
+        An executor waits for the verdict on the first measurement that reaches a rung; it may report the others late,
+        and together.
+        """
+        ...
+
     def ask(self, *, count: int) -> Sequence[TrialSpec]:
         """Returns up to `count` trials to start now; empty if none can start before a result is told.
 
@@ -31,10 +40,7 @@ class TrialExecutor(Protocol):
     """Runs what a search asks for: in this process, or on a cluster."""
 
     def drive(self, search: Search) -> Iterator[TrialResult]:
-        """Yields the result of each trial of `search` after it was told, in order of completion.
-
-        The next trials start when the caller takes the next result, so that what the caller has stored is never lost.
-        """
+        """Yields the result of each trial of `search` after it was told, in order of completion."""
         ...
 
 

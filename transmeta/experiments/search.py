@@ -1,0 +1,263 @@
+"""What to run next on one target, and when to stop a trial: deterministic, whoever runs the trials, in any order."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, final
+
+from transmeta.core.experience import MetaFeatures
+from transmeta.core.protocols import Policy, Search
+from transmeta.core.task import Task, TaskPair
+from transmeta.core.trial import Measurement, TrialId, TrialResult, TrialSpec, TrialStatus, Verdict
+from transmeta.training.seeding import derive_seed
+
+GENERATION: Final = 4
+"""Trials that are proposed together, from the results of all earlier generations; never a function of the cluster."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Halving:
+    """Successive halving's rule (Jamieson & Talwalkar 2016), applied generation by generation.
+
+    At a rung a trial goes on if it is among the best 1/eta of what earlier generations showed at the same rung. The
+    order in which trials of one generation finish plays no part, so every executor takes the same decisions.
+
+    Attributes:
+        rungs: shares of a trial's own epochs.
+    """
+
+    eta: int = 3
+    rungs: tuple[float, ...] = (1 / 9, 1 / 3)
+
+    def verdict(self, utility: float, *, earlier: Sequence[float]) -> Verdict:
+        """Returns whether a trial that shows `utility` at a rung goes on, given those of earlier generations there."""
+        if len(earlier) < self.eta:
+            return Verdict.CONTINUE
+        threshold = sorted(earlier, reverse=True)[math.ceil(len(earlier) / self.eta) - 1]
+        return Verdict.CONTINUE if utility >= threshold else Verdict.STOP
+
+
+@final
+class ReplaySearch:
+    """Runs a list of trials to their end."""
+
+    rungs: Sequence[float] = ()
+
+    def __init__(self, specs: Sequence[TrialSpec]) -> None:
+        self._waiting = list({spec.id: spec for spec in specs}.values())
+        self.results: list[TrialResult] = []
+
+    def ask(self, *, count: int) -> Sequence[TrialSpec]:
+        """Returns the next `count` of the list."""
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return taken
+
+    def report(self, trial: TrialId, measurement: Measurement) -> Verdict:
+        """Returns CONTINUE."""
+        return Verdict.CONTINUE
+
+    def tell(self, result: TrialResult) -> None:
+        """Keeps the result."""
+        self.results.append(result)
+
+
+@final
+class PolicySearch:
+    """Searches the transfer choices for one target, a generation at a time, as a policy suggests.
+
+    Args:
+        trials: how many trials in all.
+        halving: stops trials early; None runs each to its end.
+        seed: of the policy's choices.
+        trial_seed: of the trials themselves.
+    """
+
+    def __init__(
+        self,
+        target: Task,
+        *,
+        features: MetaFeatures,
+        policy: Policy,
+        trials: int,
+        halving: Halving | None,
+        seed: int,
+        trial_seed: int = 0,
+    ) -> None:
+        self._target = target
+        self._features = features
+        self._policy = policy
+        self._trials = trials
+        self._halving = halving
+        self._seed = seed
+        self._trial_seed = trial_seed
+        self._waiting: list[TrialSpec] = []
+        self._order: dict[TrialId, int] = {}
+        self._running: set[TrialId] = set()
+        self._finished: dict[TrialId, TrialResult] = {}
+        self._earlier: dict[float, list[float]] = {}
+        self._generation = 0
+
+    @property
+    def rungs(self) -> Sequence[float]:
+        """The rungs of its halving."""
+        return self._halving.rungs if self._halving else ()
+
+    @property
+    def results(self) -> tuple[TrialResult, ...]:
+        """What was told, in the order in which it was proposed."""
+        return tuple(sorted(self._finished.values(), key=lambda result: self._order[result.spec.id]))
+
+    def ask(self, *, count: int) -> Sequence[TrialSpec]:
+        """Returns trials of the present generation; the next one is proposed when all of it was told."""
+        if not self._waiting and not self._running:
+            self._propose()
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._running.update(spec.id for spec in taken)
+        return taken
+
+    def report(self, trial: TrialId, measurement: Measurement) -> Verdict:
+        """Returns STOP if the measurement is the first at a rung and not among the best there."""
+        if self._halving is None:
+            return Verdict.CONTINUE
+        reached = [rung for rung in self.rungs if _is_first_at(measurement, rung)]
+        utility = self._target.metric.utility(measurement.value)
+        verdicts = [self._halving.verdict(utility, earlier=self._earlier.get(rung, [])) for rung in reached]
+        return Verdict.STOP if Verdict.STOP in verdicts else Verdict.CONTINUE
+
+    def tell(self, result: TrialResult) -> None:
+        """Keeps the result for the next generation."""
+        self._running.discard(result.spec.id)
+        self._finished[result.spec.id] = result
+
+    def _propose(self) -> None:
+        self._earlier = {rung: self._utilities_at(rung) for rung in self.rungs}
+        count = min(GENERATION, self._trials - len(self._order))
+        if count <= 0:
+            return
+        history = [result for result in self.results if result.status is not TrialStatus.CRASHED]
+        seed = derive_seed(self._seed, "generation", self._generation)
+        self._generation += 1
+        for suggestion in self._policy.suggest(self._features, history, count=count, seed=seed):
+            pair = TaskPair(source=suggestion.arm.source, target=self._target)
+            spec = TrialSpec(pair=pair, strategy=suggestion.arm.strategy, seed=self._trial_seed)
+            if spec.id not in self._order:
+                self._order[spec.id] = len(self._order)
+                self._waiting.append(spec)
+
+    def _utilities_at(self, rung: float) -> list[float]:
+        utilities = []
+        for result in self.results:
+            at_rung = [m for m in result.curve if _is_first_at(m, rung)]
+            utilities += [self._target.metric.utility(m.value) for m in at_rung]
+        return utilities
+
+
+@final
+class Recall:
+    """Answers from memory what was run before, so that what is asked twice is paid once.
+
+    A remembered curve is shown to the search point by point, which may stop it earlier than it was; a trial that was
+    stopped earlier than this search would stop it is run again.
+    """
+
+    def __init__(self, search: Search, *, known: Mapping[TrialId, TrialResult]) -> None:
+        self._search = search
+        self._known = known
+        self.recalled: list[TrialResult] = []
+
+    @property
+    def rungs(self) -> Sequence[float]:
+        """Those of the search."""
+        return self._search.rungs
+
+    def ask(self, *, count: int) -> Sequence[TrialSpec]:
+        """Returns trials that are not known; known ones are told to the search at once."""
+        while asked := self._search.ask(count=count):
+            fresh = [spec for spec in asked if not self._answer(spec)]
+            if fresh:
+                return fresh
+        return ()
+
+    def report(self, trial: TrialId, measurement: Measurement) -> Verdict:
+        """Returns the search's verdict."""
+        return self._search.report(trial, measurement)
+
+    def tell(self, result: TrialResult) -> None:
+        """Tells the search."""
+        self._search.tell(result)
+
+    def _answer(self, spec: TrialSpec) -> bool:
+        result = self._known.get(spec.id)
+        if result is None or result.status is TrialStatus.CRASHED:
+            return False
+        for index, measurement in enumerate(result.curve):
+            if self._search.report(spec.id, measurement) is Verdict.STOP:
+                result = _stopped_at(result, index)
+                break
+        else:
+            if result.status is TrialStatus.STOPPED:
+                return False
+        self.recalled.append(result)
+        self._search.tell(result)
+        return True
+
+
+@final
+class Deadline:
+    """Ends a search at a time: nothing starts that could not end before it, and what runs is stopped.
+
+    Args:
+        clock: seconds, monotonic.
+        at: when, on that clock.
+    """
+
+    def __init__(self, search: Search, *, clock: Callable[[], float], at: float) -> None:
+        self._search = search
+        self._clock = clock
+        self._at = at
+        self._walls: list[float] = []
+
+    @property
+    def rungs(self) -> Sequence[float]:
+        """Those of the search."""
+        return self._search.rungs
+
+    def ask(self, *, count: int) -> Sequence[TrialSpec]:
+        """Returns what the search asks for, or nothing when the time left is less than half of a usual trial."""
+        usual_s = sum(self._walls) / len(self._walls) if self._walls else 0.0
+        return self._search.ask(count=count) if self._clock() + usual_s / 2 < self._at else ()
+
+    def report(self, trial: TrialId, measurement: Measurement) -> Verdict:
+        """Returns STOP once the time is over, the search's verdict before."""
+        verdict = self._search.report(trial, measurement)
+        return Verdict.STOP if self._clock() >= self._at else verdict
+
+    def tell(self, result: TrialResult) -> None:
+        """Tells the search, and learns how long trials take."""
+        if result.status is TrialStatus.COMPLETED:
+            self._walls.append(result.wall_s)
+        self._search.tell(result)
+
+
+def _is_first_at(measurement: Measurement, rung: float) -> bool:
+    """Whether the measurement is its trial's first at or after `rung`."""
+    before = measurement.progress * (measurement.epoch - 1) / measurement.epoch
+    return before < rung <= measurement.progress
+
+
+def _stopped_at(result: TrialResult, index: int) -> TrialResult:
+    """Returns the result as it is if stopped after measurement `index`."""
+    last = result.curve[index]
+    if index == len(result.curve) - 1 and result.status is TrialStatus.STOPPED:
+        return result
+    return dataclasses.replace(
+        result,
+        status=TrialStatus.STOPPED,
+        curve=result.curve[: index + 1],
+        score=last.value,
+        test_score=None,
+        cost_s=last.cost_s,
+        wall_s=last.wall_s,
+        reason="stopped by the search",
+        checkpoint=None,
+    )

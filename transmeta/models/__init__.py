@@ -1,0 +1,1 @@
+"""Staged models and where their weights come from."""

@@ -1,0 +1,246 @@
+"""The one training loop, an epoch at a time: source training and fine-tuning, alone or as one of several replicas."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Final, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from transmeta.core.plan import OptimiserPlan, Schedule
+from transmeta.core.task import Metric
+from transmeta.errors import ConfigError, Diverged
+from transmeta.training.data import Split, TaskData
+from transmeta.training.inputs import CHUNK, Inputs
+from transmeta.training.metric import evaluate
+from transmeta.training.planned import PlannedModel
+from transmeta.training.seeding import derive_seed
+
+OPTIMISER_STATE: Final = ("exp_avg", "exp_avg_sq", "step")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """Which share of each batch this process takes, and how its gradients are averaged with the others'.
+
+    Attributes:
+        wrap: makes the model average its gradients over all replicas, such as DistributedDataParallel.
+    """
+
+    rank: int = 0
+    count: int = 1
+    wrap: Callable[[nn.Module], nn.Module] = lambda module: module
+
+
+ALONE: Final = Replica()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EpochReport:
+    """What an epoch showed: mean training loss (nats) and the metric on the validation split."""
+
+    epoch: int
+    train_loss: float
+    value: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FitState:
+    """All that a fit needs to go on: weights, optimiser moments, and the number of epochs that are done."""
+
+    tensors: Mapping[str, Tensor]
+    epoch: int
+
+
+@final
+class Fit:
+    """Fits a planned model to a task, deterministic by seed.
+
+    The order of the data depends on seed and epoch only; each batch is cut into one share per replica and the loss is
+    divided by the size of the whole batch, so any number of replicas follows the same gradients.
+
+    Args:
+        planned: is trained in place.
+        replica: the share of this process.
+    """
+
+    def __init__(
+        self,
+        planned: PlannedModel,
+        data: TaskData,
+        *,
+        metric: Metric,
+        seed: int,
+        replica: Replica = ALONE,
+        device: torch.device | None = None,
+    ) -> None:
+        plan = planned.plan
+        if plan.probe_epochs and replica.count > 1:
+            raise ConfigError("probe_epochs: probing first works on one device; ask for one worker or set it to 0")
+        self.epoch = 0
+        self._planned = planned
+        self._data = data
+        self._metric = metric
+        self._seed = seed
+        self._replica = replica
+        self._device = device or torch.device("cpu")
+        planned.model.to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
+        self._module = replica.wrap(planned.model)
+        self._optimiser = torch.optim.AdamW(
+            [{"params": list(group.parameters), "weight_decay": group.weight_decay} for group in planned.groups],
+            lr=plan.optimiser.learning_rate,
+            fused=True,
+        )
+        self._inputs: dict[str, Inputs] = {}
+        self._start = -1
+        self._is_checked = False
+
+    @property
+    def epochs(self) -> int:
+        """Epochs in all, probing included."""
+        return self._planned.plan.optimiser.epochs + self._planned.plan.probe_epochs
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all epochs have been run."""
+        return self.epoch >= self.epochs
+
+    def advance(self) -> EpochReport:
+        """Runs one epoch and returns what it showed.
+
+        Raises:
+            Diverged: if the loss stopped being finite.
+            TrialFailure: if what was added takes no part.
+        """
+        self._open()
+        loss = self._train_epoch()
+        self.epoch += 1
+        if not math.isfinite(loss):
+            rate = self._planned.plan.optimiser.learning_rate
+            raise Diverged(f"loss is {loss} in epoch {self.epoch}; lower learning_rate (now {rate:g})")
+        return EpochReport(
+            epoch=self.epoch, train_loss=loss, value=self.score(self._data.validation, name="validation")
+        )
+
+    def score(self, split: Split, *, name: str) -> float:
+        """Returns the metric on `split`; `name` is the key under which its frozen features are cached."""
+        self._open()
+        inputs = self._read(split, name=name)
+        return evaluate(self._metric, logits=self._predict(inputs), labels=inputs.labels)
+
+    def state(self) -> FitState:
+        """Returns a copy of weights and optimiser moments."""
+        tensors = {f"model.{key}": value.detach().clone() for key, value in self._planned.model.state_dict().items()}
+        for index, parameter in enumerate(self._parameters()):
+            for key, value in self._optimiser.state.get(parameter, {}).items():
+                tensors[f"optimiser.{index}.{key}"] = value.detach().clone()
+        return FitState(tensors=tensors, epoch=self.epoch)
+
+    def restore(self, state: FitState) -> None:
+        """Goes on from `state`, which was made under the same plan, model and data."""
+        weights = {key.removeprefix("model."): v for key, v in state.tensors.items() if key.startswith("model.")}
+        self._planned.model.load_state_dict(weights)
+        for index, parameter in enumerate(self._parameters()):
+            moments = {key: state.tensors.get(f"optimiser.{index}.{key}") for key in OPTIMISER_STATE}
+            if any(value is not None for value in moments.values()):
+                self._optimiser.state[parameter] = {k: v.clone() for k, v in moments.items() if v is not None}
+        self.epoch = state.epoch
+        self._is_checked = True  # loading writes to frozen parameters too, so their version counters no longer tell
+        self._inputs.clear()
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self._planned.groups for parameter in group.parameters]
+
+    def _open(self) -> None:
+        """Chooses where the trainable part starts in this epoch, and drops what was cached for another start."""
+        plan = self._planned.plan
+        stage_count = len(self._planned.model.stages)
+        is_probing = self.epoch < plan.probe_epochs
+        start = stage_count if is_probing or plan.cut is None else plan.cut
+        if start != self._start:
+            self._inputs.clear()
+            self._start = start
+
+    def _read(self, split: Split, *, name: str) -> Inputs:
+        if name not in self._inputs:
+            plan = self._planned.plan
+            self._inputs[name] = Inputs(
+                split,
+                model=self._planned.model,
+                card=self._planned.card,
+                start=self._start,
+                keep_prepared=self._planned.model.side is not None,
+                shift=plan.augment_shift if name == "train" else 0,
+                device=self._device,
+            )
+        return self._inputs[name]
+
+    def _train_epoch(self) -> float:
+        plan, replica = self._planned.plan, self._replica
+        inputs = self._read(self._data.train, name="train")
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", self.epoch))
+        order = torch.randperm(len(inputs), generator=generator)
+        batches = torch.split(order, plan.optimiser.batch_size)
+        total = torch.zeros((), device=self._device)
+        self._module.eval()
+        for step, batch in enumerate(batches):
+            self._set_rates(step=step, steps=len(batches))
+            share = batch.tensor_split(replica.count)[replica.rank].to(self._device)
+            x, side = inputs.get(share, generator=generator)
+            logits = self._module(x, self._start, side)
+            loss = functional.cross_entropy(logits, inputs.labels[share], reduction="sum") / len(batch)
+            total += loss.detach() * len(batch)
+            self._optimiser.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss * replica.count + self._penalty())
+            self._optimiser.step()
+            self._check_once()
+        if replica.count > 1:
+            torch.distributed.all_reduce(total)
+        return float(total) / len(inputs)
+
+    def _penalty(self) -> Tensor:
+        penalty = self._planned.plan.penalty
+        if penalty is None:
+            return torch.zeros((), device=self._device)
+        drift = sum(((p - anchor.to(p.device)).square().sum() for p, anchor in self._planned.anchors), torch.zeros(()))
+        head = sum((p.square().sum() for p in self._planned.model.head.parameters()), torch.zeros(()))
+        return penalty.strength / 2 * drift + penalty.head_strength / 2 * head
+
+    def _set_rates(self, *, step: int, steps: int) -> None:
+        plan = self._planned.plan
+        is_probing = self.epoch < plan.probe_epochs
+        for group, settings in zip(self._planned.groups, self._optimiser.param_groups, strict=True):
+            if is_probing:
+                settings["lr"] = plan.probe_learning_rate if group.is_head else 0.0
+            else:
+                done = (self.epoch - plan.probe_epochs) * steps + step
+                settings["lr"] = plan.optimiser.learning_rate * group.rate * rate_at(plan.optimiser, done, steps=steps)
+
+    def _check_once(self) -> None:
+        if not self._is_checked and self.epoch >= self._planned.plan.probe_epochs:
+            self._is_checked = True
+            self._planned.check_frozen()
+            self._planned.check_added()
+
+    @torch.no_grad()
+    def _predict(self, inputs: Inputs) -> Tensor:
+        self._planned.model.eval()
+        chunks = []
+        for begin in range(0, len(inputs), CHUNK):
+            index = torch.arange(begin, min(begin + CHUNK, len(inputs)), device=self._device)
+            x, side = inputs.get(index)
+            chunks.append(self._planned.model(x, self._start, side))
+        return torch.cat(chunks)
+
+
+def rate_at(plan: OptimiserPlan, done: int, *, steps: int) -> float:
+    """Returns the multiple of the learning rate after `done` steps, `steps` to an epoch: warm-up, then schedule."""
+    total = plan.epochs * steps
+    warmup = plan.warmup * total
+    if done < warmup:
+        return (done + 1) / (warmup + 1)
+    if plan.schedule is Schedule.CONSTANT:
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / max(1.0, total - warmup)))

@@ -1,0 +1,106 @@
+"""What a fit reads: prepared inputs, or the cached output of the frozen prefix."""
+
+from typing import Final, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from transmeta.core.model import ModelCard
+from transmeta.training.data import Split
+from transmeta.training.staged import StagedModel, prepare
+
+CACHE_LIMIT_BYTES: Final = 512 * 2**20
+CHUNK: Final = 256
+
+
+@final
+class Inputs:
+    """The examples of one split as the first trainable stage takes them.
+
+    The frozen prefix runs once per example if its output fits into `CACHE_LIMIT_BYTES` and nothing is augmented, and
+    at every access otherwise. Batch norms in a prefix use their stored statistics.
+
+    Args:
+        start: number of frozen stages to run ahead.
+        keep_prepared: whether the side network will ask for the prepared inputs too.
+        shift: random shifts by up to this many pixels in `augmented`.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        model: StagedModel,
+        card: ModelCard,
+        start: int,
+        keep_prepared: bool,
+        shift: int = 0,
+        device: torch.device,
+    ) -> None:
+        self.labels = torch.from_numpy(split.y).to(device)
+        self.start = start
+        self._raw = torch.from_numpy(split.x)
+        self._model = model
+        self._card = card
+        self._device = device
+        self._shift = shift
+        self._keep_prepared = keep_prepared
+        self._prepared: Tensor | None = None
+        self._hidden: Tensor | None = None
+        if not shift and len(split):
+            self._fill()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def get(self, index: Tensor, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor | None]:
+        """Returns (input of stage `start`, prepared inputs for the side network or None) of the examples at `index`.
+
+        Args:
+            generator: draws the random shifts; None for none, as in evaluation.
+        """
+        if self._hidden is not None:
+            side = self._prepared[index] if self._keep_prepared and self._prepared is not None else None
+            return self._hidden[index], side
+        prepared = self._prepare(index)
+        if self._shift and generator is not None:
+            prepared = shifted(prepared, limit=self._shift, generator=generator)
+        return self._prefix(prepared), prepared if self._keep_prepared else None
+
+    def _fill(self) -> None:
+        count = len(self)
+        first = self._prefix(self._prepare(torch.arange(1)))
+        size = first.numel() * first.element_size() * count
+        if self._keep_prepared:
+            prepared = self._prepare(torch.arange(1))
+            size += prepared.numel() * prepared.element_size() * count
+        if size > CACHE_LIMIT_BYTES:
+            return
+        prepared_chunks: list[Tensor] = []
+        chunks: list[Tensor] = []
+        for begin in range(0, count, CHUNK):
+            prepared = self._prepare(torch.arange(begin, min(begin + CHUNK, count)))
+            chunks.append(self._prefix(prepared))
+            if self._keep_prepared:
+                prepared_chunks.append(prepared)
+        self._hidden = torch.cat(chunks)
+        self._prepared = torch.cat(prepared_chunks) if prepared_chunks else None
+
+    def _prepare(self, index: Tensor) -> Tensor:
+        return prepare(self._raw[index].to(self._device), card=self._card)
+
+    @torch.no_grad()
+    def _prefix(self, prepared: Tensor) -> Tensor:
+        return self._model.run(prepared, start=0, stop=self.start)
+
+
+def shifted(images: Tensor, *, limit: int, generator: torch.Generator) -> Tensor:
+    """Returns each of `images` (batch, channels, height, width) moved by up to `limit` pixels, edges repeated."""
+    batch, _, height, width = images.shape
+    padded = functional.pad(images, (limit,) * 4, mode="replicate")
+    offsets = torch.randint(0, 2 * limit + 1, (2, batch), generator=generator).to(images.device)
+    rows = (torch.arange(height, device=images.device)[None] + offsets[0][:, None])[:, :, None]
+    columns = (torch.arange(width, device=images.device)[None] + offsets[1][:, None])[:, None, :]
+    example = torch.arange(batch, device=images.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[example, rows, columns].permute(0, 3, 1, 2)
