@@ -1,0 +1,1 @@
+"""Contract cases and fakes for the authors of plug-ins; needs pytest."""
