@@ -1,0 +1,1 @@
+"""Decision rules: random, fixed, mean rank, portfolio, nearest task, and the policy network."""

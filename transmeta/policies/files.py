@@ -1,0 +1,197 @@
+"""Policies as folders: `policy.json`, and for the network its weights as safetensors. Never a pickle.
+
+The weights' file is named by its SHA-256 and written first; `policy.json` is then swapped in by one rename, so that a
+reader sees the old policy or the new one, whenever the writer dies.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, final
+
+from transmeta.core import codec
+from transmeta.core.codec import Json
+from transmeta.core.protocols import Policy
+from transmeta.core.space import Proposer
+from transmeta.errors import ConfigError, ConflictError, InputError, UnknownNameError, UnsafeFileError
+from transmeta.policies.fixed import FixedPolicy
+from transmeta.policies.mean_rank import MeanRankPolicy
+from transmeta.policies.nearest_task import NearestTaskPolicy
+from transmeta.policies.portfolio import PortfolioPolicy
+from transmeta.policies.random import RandomPolicy
+from transmeta.policies.table import RegretTable, TableRecord
+
+SCHEMA: Final = 1
+POLICY_FILE: Final = "policy.json"
+
+
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Random:
+    pass
+
+
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Fixed:
+    strategy: str
+    table: TableRecord
+
+
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Tabular:
+    table: TableRecord
+
+
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Nearest:
+    table: TableRecord
+    tau: float | None
+    """None for ∞, which JSON cannot hold."""
+    beta: float
+
+
+Weights = bytes | None
+Encoded = tuple[str, object, Weights]
+
+
+def save_policy(policy: Policy, folder: Path) -> None:
+    """Writes `policy` into `folder`, made if needed; a policy that is already there is replaced in one step.
+
+    Raises:
+        InputError: if it is not one of transmeta's own policies.
+    """
+    kind, body, weights = _encode(policy)
+    folder.mkdir(parents=True, exist_ok=True)
+    sha256 = None if weights is None else hashlib.sha256(weights).hexdigest()
+    if weights is not None and sha256 is not None:
+        _write(folder / _weights_name(sha256), weights)
+    record = {"schema": SCHEMA, "kind": kind, "weights_sha256": sha256, "body": codec.to_json(body)}
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    _write(folder / POLICY_FILE, text.encode())
+    for stale in folder.glob("weights-*.safetensors"):
+        if sha256 is None or stale.name != _weights_name(sha256):
+            stale.unlink()
+
+
+def load_policy(folder: Path, *, proposer: Proposer) -> Policy:
+    """Returns the policy in `folder`; it draws fresh arms from `proposer`. Does not import torch.
+
+    Raises:
+        InputError: if there is no policy in `folder`.
+        UnknownNameError: for a kind of policy that this version does not know.
+        ConflictError: if a newer version of transmeta wrote it.
+        UnsafeFileError: if it is corrupt, or its weights are not those that it was saved with.
+    """
+    path = folder / POLICY_FILE
+    try:
+        header = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(f"{folder}: no {POLICY_FILE} there; give a folder that meta-train wrote") from error
+    except ValueError as error:
+        raise UnsafeFileError(f"{path}: not JSON ({error}); restore it or run meta-train again") from error
+    schema = header.get("schema") if isinstance(header, dict) else None
+    if not isinstance(schema, int) or not {"kind", "body"} <= header.keys():
+        raise UnsafeFileError(f"{path}: not a policy file; restore it or run meta-train again")
+    if schema > SCHEMA:
+        raise ConflictError(f"{path}: schema {schema} is newer than {SCHEMA}; update transmeta to read it")
+    kind = str(header["kind"])
+    if kind not in _DECODERS:
+        raise UnknownNameError("policy", name=kind, known=_DECODERS)
+    weights = _read_weights(folder, header.get("weights_sha256"))
+    try:
+        return _DECODERS[kind](header["body"], weights, proposer)
+    except (ConfigError, InputError) as error:
+        raise UnsafeFileError(f"{path}: {error}") from error
+
+
+def _encode(policy: Policy) -> Encoded:
+    if isinstance(policy, RandomPolicy):
+        return "random", _Random(), None
+    if isinstance(policy, FixedPolicy):
+        return "fixed", _Fixed(strategy=policy.strategy, table=policy.table.record), None
+    if isinstance(policy, MeanRankPolicy):
+        return "mean_rank", _Tabular(table=policy.table.record), None
+    if isinstance(policy, PortfolioPolicy):
+        return "portfolio", _Tabular(table=policy.table.record), None
+    if isinstance(policy, NearestTaskPolicy):
+        tau = policy.tau if math.isfinite(policy.tau) else None
+        return "nearest_task", _Nearest(table=policy.table.record, tau=tau, beta=policy.beta), None
+    raise InputError(
+        f"policy {policy.name!r}: a {type(policy).__name__} cannot be saved; known: {', '.join(_DECODERS)}"
+    )
+
+
+def _random(body: Json, _weights: Weights, proposer: Proposer) -> Policy:
+    codec.from_json(_Random, body)
+    return RandomPolicy(proposer=proposer)
+
+
+def _fixed(body: Json, _weights: Weights, proposer: Proposer) -> Policy:
+    read = codec.from_json(_Fixed, body)
+    return FixedPolicy(strategy=read.strategy, table=RegretTable.from_record(read.table), proposer=proposer)
+
+
+def _mean_rank(body: Json, _weights: Weights, proposer: Proposer) -> Policy:
+    read = codec.from_json(_Tabular, body)
+    return MeanRankPolicy(table=RegretTable.from_record(read.table), proposer=proposer)
+
+
+def _portfolio(body: Json, _weights: Weights, proposer: Proposer) -> Policy:
+    read = codec.from_json(_Tabular, body)
+    return PortfolioPolicy(table=RegretTable.from_record(read.table), proposer=proposer)
+
+
+def _nearest_task(body: Json, _weights: Weights, proposer: Proposer) -> Policy:
+    read = codec.from_json(_Nearest, body)
+    tau = math.inf if read.tau is None else read.tau
+    return NearestTaskPolicy(table=RegretTable.from_record(read.table), proposer=proposer, tau=tau, beta=read.beta)
+
+
+_DECODERS: Final[Mapping[str, Callable[[Json, Weights, Proposer], Policy]]] = {
+    "random": _random,
+    "fixed": _fixed,
+    "mean_rank": _mean_rank,
+    "portfolio": _portfolio,
+    "nearest_task": _nearest_task,
+}
+
+
+def _weights_name(sha256: str) -> str:
+    return f"weights-{sha256[:20]}.safetensors"
+
+
+def _read_weights(folder: Path, sha256: object) -> Weights:
+    if sha256 is None:
+        return None
+    if not isinstance(sha256, str) or len(sha256) != 64 or not sha256.isalnum():
+        raise UnsafeFileError(f"{folder / POLICY_FILE}: {sha256!r} is not a SHA-256; run meta-train again")
+    path = folder / _weights_name(sha256)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UnsafeFileError(f"{path}: the weights are missing; restore them or run meta-train again") from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise UnsafeFileError(f"{path}: its SHA-256 is not {sha256[:12]}...; restore it or run meta-train again")
+    return data
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Writes `path` durably: a temporary file beside it, fsync, rename, fsync of the folder."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
