@@ -58,23 +58,29 @@ class TrialSpec:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What a trial reports after an epoch.
+    """What a trial reports; up to nine times, evenly spread over its epochs.
 
     Attributes:
-        epoch: from 1.
+        epoch: the last epoch that it covers, from 1.
         progress: share of the trial's own epochs that are done, in (0, 1].
+        progress_before: the same at the measurement before, 0 for the first.
         value: the task's metric on the validation split, in the metric's own direction.
-        train_loss: mean over the epoch, nats.
+        train_loss: mean over the epochs since the measurement before, nats.
         cost_s: CPU seconds of this process since the trial started.
         wall_s: seconds since the trial started.
     """
 
     epoch: int
     progress: float
+    progress_before: float
     value: float
     train_loss: float
     cost_s: float
     wall_s: float
+
+    def reaches(self, share: float) -> bool:
+        """Whether it is its trial's first measurement at or after `share` of the epochs."""
+        return self.progress_before < share <= self.progress
 
 
 class Verdict(StrEnum):

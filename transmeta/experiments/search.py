@@ -119,7 +119,7 @@ class PolicySearch:
         """Returns STOP if the measurement is the first at a rung and not among the best there."""
         if self._halving is None:
             return Verdict.CONTINUE
-        reached = [rung for rung in self.rungs if _is_first_at(measurement, rung)]
+        reached = [rung for rung in self.rungs if measurement.reaches(rung)]
         utility = self._target.metric.utility(measurement.value)
         verdicts = [self._halving.verdict(utility, earlier=self._earlier.get(rung, [])) for rung in reached]
         return Verdict.STOP if Verdict.STOP in verdicts else Verdict.CONTINUE
@@ -147,7 +147,7 @@ class PolicySearch:
     def _utilities_at(self, rung: float) -> list[float]:
         utilities = []
         for result in self.results:
-            at_rung = [m for m in result.curve if _is_first_at(m, rung)]
+            at_rung = [m for m in result.curve if m.reaches(rung)]
             utilities += [self._target.metric.utility(m.value) for m in at_rung]
         return utilities
 
@@ -237,12 +237,6 @@ class Deadline:
         if result.status is TrialStatus.COMPLETED:
             self._walls.append(result.wall_s)
         self._search.tell(result)
-
-
-def _is_first_at(measurement: Measurement, rung: float) -> bool:
-    """Whether the measurement is its trial's first at or after `rung`."""
-    before = measurement.progress * (measurement.epoch - 1) / measurement.epoch
-    return before < rung <= measurement.progress
 
 
 def _stopped_at(result: TrialResult, index: int) -> TrialResult:

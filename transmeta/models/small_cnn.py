@@ -7,6 +7,7 @@ from torch import nn
 from transmeta.core.model import ModelCard
 from transmeta.core.task import Modality
 from transmeta.models.architecture import measured_card
+from transmeta.models.norm import SafeGroupNorm
 from transmeta.training.staged import StagedModel
 
 WIDTHS: Final = (24, 48, 64, 80)
@@ -35,15 +36,16 @@ class SmallCnn:
 
 
 def _stages() -> list[tuple[str, nn.Module]]:
+    kernels = ((5, 2), (3, 2), (3, 1), (3, 1))
     stages: list[tuple[str, nn.Module]] = []
     inputs = 3
-    for index, width in enumerate(WIDTHS):
+    for index, (width, (kernel, stride)) in enumerate(zip(WIDTHS, kernels, strict=True)):
         layers: list[nn.Module] = [
-            nn.Conv2d(inputs, width, 3, padding=1, bias=False),
-            nn.GroupNorm(8, width),
+            nn.Conv2d(inputs, width, kernel, stride=stride, padding=kernel // 2, bias=False),
+            SafeGroupNorm(8, width),
             nn.ReLU(),
         ]
-        if index < len(WIDTHS) - 1:
+        if index == 2:
             layers.append(nn.MaxPool2d(2))
         stages.append((f"conv{index + 1}", nn.Sequential(*layers)))
         inputs = width

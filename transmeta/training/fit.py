@@ -18,6 +18,8 @@ from transmeta.training.metric import evaluate
 from transmeta.training.planned import PlannedModel
 from transmeta.training.seeding import derive_seed
 
+EVALUATIONS: Final = 9
+"""Most measurements of a trial; ninths, so that the usual rungs of halving by three fall on them."""
 OPTIMISER_STATE: Final = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -38,10 +40,18 @@ ALONE: Final = Replica()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class EpochReport:
-    """What an epoch showed: mean training loss (nats) and the metric on the validation split."""
+class FitReport:
+    """What some epochs showed: mean training loss (nats) and the metric on the validation split after the last.
+
+    Attributes:
+        epoch: number of epochs that are done.
+        epochs: of how many.
+        epoch_before: number of epochs that were done at the report before.
+    """
 
     epoch: int
+    epochs: int
+    epoch_before: int
     train_loss: float
     value: float
 
@@ -107,21 +117,28 @@ class Fit:
         """Whether all epochs have been run."""
         return self.epoch >= self.epochs
 
-    def advance(self) -> EpochReport:
-        """Runs one epoch and returns what it showed.
+    def advance(self) -> FitReport:
+        """Runs epochs up to the next evaluation, `EVALUATIONS` of which are spread over all epochs.
 
         Raises:
             Diverged: if the loss stopped being finite.
             TrialFailure: if what was added takes no part.
         """
-        self._open()
-        loss = self._train_epoch()
-        self.epoch += 1
-        if not math.isfinite(loss):
-            rate = self._planned.plan.optimiser.learning_rate
-            raise Diverged(f"loss is {loss} in epoch {self.epoch}; lower learning_rate (now {rate:g})")
-        return EpochReport(
-            epoch=self.epoch, train_loss=loss, value=self.score(self._data.validation, name="validation")
+        before = self.epoch
+        losses: list[float] = []
+        while not losses or not self._is_evaluated():
+            self._open()
+            losses.append(self._train_epoch())
+            self.epoch += 1
+            if not math.isfinite(losses[-1]):
+                rate = self._planned.plan.optimiser.learning_rate
+                raise Diverged(f"loss is {losses[-1]} in epoch {self.epoch}; lower learning_rate (now {rate:g})")
+        return FitReport(
+            epoch=self.epoch,
+            epochs=self.epochs,
+            epoch_before=before,
+            train_loss=sum(losses) / len(losses),
+            value=self.score(self._data.validation, name="validation"),
         )
 
     def score(self, split: Split, *, name: str) -> float:
@@ -152,6 +169,10 @@ class Fit:
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self._planned.groups for parameter in group.parameters]
+
+    def _is_evaluated(self) -> bool:
+        """Whether the present epoch is the first to reach another of the evaluations."""
+        return self.epoch * EVALUATIONS // self.epochs > (self.epoch - 1) * EVALUATIONS // self.epochs
 
     def _open(self) -> None:
         """Chooses where the trainable part starts in this epoch, and drops what was cached for another start."""

@@ -1,4 +1,4 @@
-"""Runs one trial, an epoch at a time, so that whoever drives it can stop it, share the process, or move it."""
+"""Runs one trial, a few epochs at a time, so that whoever drives it can stop it, share the process, or move it."""
 
 import dataclasses
 import functools
@@ -74,7 +74,7 @@ class TrialRun:
         return planned, fit
 
     def advance(self) -> Measurement | TrialResult:
-        """Runs the next epoch and returns what it showed; or the result, once all epochs are done or one failed."""
+        """Runs up to the next measurement and returns it; or the result, once all epochs are done or one failed."""
         if self._fit is None:
             return self._result(TrialStatus.FAILED)
         if self._fit.is_done:
@@ -86,7 +86,8 @@ class TrialRun:
             return self._result(TrialStatus.FAILED)
         measurement = Measurement(
             epoch=report.epoch,
-            progress=report.epoch / self._fit.epochs,
+            progress=report.epoch / report.epochs,
+            progress_before=report.epoch_before / report.epochs,
             value=report.value,
             train_loss=report.train_loss,
             cost_s=round(time.process_time() - self._cost_start, 6),

@@ -80,7 +80,7 @@ class Bridge:
         spec = self._open[tune_id]
         curve = self._curves.setdefault(tune_id, [])
         for measurement in codec.loads(Curve, result[MEASUREMENTS]).measurements:
-            if measurement.epoch == 1:
+            if measurement.progress_before == 0:
                 curve.clear()  # the trial started over after a crash
             curve.append(measurement)
             if self.is_cancelled or self._search.report(spec.id, measurement) is Verdict.STOP:

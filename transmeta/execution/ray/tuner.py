@@ -70,9 +70,7 @@ class TrialTrainable(tune.Trainable):
                 return _report(measurements) | {RESULT: codec.dumps(step), tune.result.DONE: True}
             measurements.append(step)
             started_s = started_s or step.wall_s
-            before = step.progress * (step.epoch - 1) / step.epoch
-            at_rung = any(before < rung <= step.progress for rung in self._rungs)
-            if at_rung or step.wall_s - started_s > STEP_S:
+            if any(step.reaches(rung) for rung in self._rungs) or step.wall_s - started_s > STEP_S:
                 return _report(measurements)
 
     def cleanup(self) -> None:

@@ -1,0 +1,49 @@
+"""What a policy would try on a new target, and why, without training anything."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from transmeta.core.experience import MetaFeatures
+from transmeta.core.model import SCRATCH
+from transmeta.core.outcome import Evidence
+from transmeta.core.protocols import Policy
+from transmeta.core.task import Params
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """One choice for a target, best first.
+
+    Attributes:
+        predicted_score: expected validation score; None where the policy knows nothing.
+        interval: its 90 % interval.
+        predicted_cost_s: expected CPU seconds of training.
+        evidence: the known targets that speak for it.
+        transfer: False for training from scratch: do not transfer.
+    """
+
+    source: str
+    strategy: str
+    params: Params
+    predicted_score: float | None
+    interval: tuple[float, float] | None
+    predicted_cost_s: float | None
+    evidence: tuple[Evidence, ...]
+    transfer: bool
+
+
+def recommend(features: MetaFeatures, *, policy: Policy, count: int, seed: int = 0) -> Sequence[Recommendation]:
+    """Returns the `count` choices that `policy` would try first on the target that `features` describe."""
+    return [
+        Recommendation(
+            source=suggestion.arm.source,
+            strategy=suggestion.arm.strategy.name,
+            params=suggestion.arm.strategy.params,
+            predicted_score=suggestion.predicted_score,
+            interval=None if suggestion.low is None or suggestion.high is None else (suggestion.low, suggestion.high),
+            predicted_cost_s=suggestion.predicted_cost_s,
+            evidence=suggestion.evidence,
+            transfer=not suggestion.arm.source.startswith(SCRATCH),
+        )
+        for suggestion in policy.suggest(features, (), count=count, seed=seed)
+    ]
