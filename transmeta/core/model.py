@@ -42,6 +42,7 @@ class ModelCard:
         class_count: outputs of the source head, 0 without one.
         trained_on: what its weights have seen; empty for an architecture without weights.
         score: validation score on its own source task, where known.
+        feature_mean, feature_std: (feature_count,) over its own training examples; empty where not known.
         weights: file name of the weights beside the card; None for an architecture without weights.
         weights_sha256: checked before the weights are read.
     """
@@ -55,6 +56,8 @@ class ModelCard:
     class_count: int = 0
     trained_on: tuple[TrainedOn, ...] = ()
     score: float | None = None
+    feature_mean: tuple[float, ...] = ()
+    feature_std: tuple[float, ...] = ()
     weights: str | None = None
     weights_sha256: str | None = None
     licence: str = "Apache-2.0"

@@ -71,6 +71,8 @@ def _pair(card: ModelCard, sample: Split, library: ModelLibrary) -> dict[str, fl
         labels=sample.y,
         features=features,
         source_probabilities=probabilities if card.class_count > 1 else None,
+        source_feature_mean=np.array(card.feature_mean) if card.feature_mean else None,
+        source_feature_std=np.array(card.feature_std) if card.feature_std else None,
     )
 
 

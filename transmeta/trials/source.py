@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,10 @@ from transmeta.training.data import Split, TaskData
 from transmeta.training.fit import ALONE, Fit, Replica
 from transmeta.training.planned import PlannedModel, apply
 from transmeta.training.seeding import derive_seed
+from transmeta.trials.describe import source_outputs
+
+FEATURE_EXAMPLES: Final = 600
+"""Examples from which the statistics of a source's features are taken."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +64,20 @@ class SourceTraining:
 
     spec: SourceSpec
     card: ModelCard
+    data: TaskData
     planned: PlannedModel
     fit: Fit
 
     def save(self, folder: Path, *, score: float) -> ModelCard:
         """Makes the model durable as `folder/<model id>` and returns its card; `score` is the validation score."""
-        card = dataclasses.replace(self.card, score=round(score, 6))
+        sample = self.data.train.x[:: max(1, len(self.data.train) // FEATURE_EXAMPLES)]
+        features, _ = source_outputs(self.planned.model, sample, card=self.card)
+        card = dataclasses.replace(
+            self.card,
+            score=round(score, 6),
+            feature_mean=_rounded(features.mean(axis=0)),
+            feature_std=_rounded(features.std(axis=0)),
+        )
         return save_model(folder / card.id, card=card, model=self.planned.model)
 
 
@@ -99,7 +111,11 @@ def open_source_training(spec: SourceSpec, *, replica: Replica = ALONE, device: 
         replica=replica,
         device=torch.device(device),
     )
-    return SourceTraining(spec=spec, card=card, planned=planned, fit=fit)
+    return SourceTraining(spec=spec, card=card, data=data, planned=planned, fit=fit)
+
+
+def _rounded(values: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(round(float(value), 5) for value in values)
 
 
 def merged(parts: Sequence[TaskData]) -> TaskData:
