@@ -35,7 +35,7 @@ class SideTuning:
         """Returns the width and the optimiser's numbers; the side network starts from nothing and takes longer."""
         return space_of(
             log_integer("width", low=4, high=32, default=12),
-            learning_rate(low=5e-4, high=2e-2, default=5e-3),
+            learning_rate(low=5e-4, high=4e-2, default=1e-2),
             epochs(low=10, high=60, default=30),
             head_multiplier(),
             weight_decay(),

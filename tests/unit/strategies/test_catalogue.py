@@ -62,7 +62,7 @@ def test_a_default_spec_writes_all_defaults_out():
         "cut": 0,
         "epochs": 20,
         "head_multiplier": 3.0,
-        "learning_rate": 5e-3,
+        "learning_rate": 8e-3,
         "rank": 4,
         "scale": 8.0,
         "schedule": "cosine",
