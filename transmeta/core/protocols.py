@@ -75,6 +75,18 @@ class PolicyLearner(Protocol[P]):
         ...
 
 
+class ProposalLog(Protocol):
+    """Remembers what each round of a run set out to do, before doing it, so that a killed run goes on the same way."""
+
+    def save_proposals(self, run: str, round: int, specs: Sequence[TrialSpec]) -> Sequence[TrialSpec]:
+        """Makes the proposals durable and returns them; if the round already has some, returns those instead."""
+        ...
+
+    def proposals(self, run: str, round: int) -> Sequence[TrialSpec] | None:
+        """Returns the proposals of a round in their order; None if it has none."""
+        ...
+
+
 class ExperienceStore(Protocol):
     """Remembers every trial."""
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from transmeta import plugins
 from transmeta.core import codec
-from transmeta.core.model import ModelCard
+from transmeta.core.model import SCRATCH, ModelCard
 from transmeta.core.task import Modality, Task
 from transmeta.errors import DataError, UnknownNameError, UnsafeFileError
 from transmeta.models.architecture import Architecture
@@ -47,16 +47,20 @@ class ModelLibrary:
     def card(self, model_id: str, *, target: Task) -> ModelCard:
         """Returns the card called `model_id`: a checkpoint, or the architecture without weights for `target`.
 
+        Args:
+            model_id: the whole id, or as much of its start as only one checkpoint has, such as `latin`.
+
         Raises:
-            UnknownNameError: if there is none.
+            UnknownNameError: if there is none, or more than one.
         """
         scratch = scratch_card(target)
-        if model_id == scratch.id:
+        if model_id in (scratch.id, SCRATCH):
             return scratch
         cards = self.cards()
-        if model_id not in cards:
-            raise UnknownNameError("model", name=model_id, known=[*cards, scratch.id])
-        return cards[model_id]
+        matching = [model_id] if model_id in cards else [name for name in cards if name.startswith(f"{model_id}-")]
+        if len(matching) != 1:
+            raise UnknownNameError("model", name=model_id, known=[*(matching or cards), scratch.id])
+        return cards[matching[0]]
 
     def candidates(self, target: Task) -> tuple[ModelCard, ...]:
         """Returns the cards that may be offered for `target`, ordered by id, the one without weights last."""

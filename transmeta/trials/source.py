@@ -33,11 +33,12 @@ class SourceSpec:
     """All that determines a source model.
 
     Attributes:
+        name: what people type; the model's id adds a digest, so that another training is another model.
         tasks: trained on together; the classes of all of them are told apart.
         augment_shift: random shifts by up to this many pixels.
     """
 
-    model_id: str
+    name: str
     architecture: str
     tasks: tuple[Task, ...]
     optimiser: OptimiserPlan
@@ -46,11 +47,16 @@ class SourceSpec:
     schema: int = 1
 
     def __post_init__(self) -> None:
-        check_identifier(self.model_id, kind="model id")
+        check_identifier(self.name, kind="model name")
         if not self.tasks:
-            raise DataError(f"source {self.model_id}: no tasks; name at least one")
+            raise DataError(f"source {self.name}: no tasks; name at least one")
         if len({(task.modality, len(task.shape)) for task in self.tasks}) > 1:
-            raise DataError(f"source {self.model_id}: images and tables cannot be mixed; train one model for each")
+            raise DataError(f"source {self.name}: images and tables cannot be mixed; train one model for each")
+
+    @property
+    def model_id(self) -> str:
+        """Name and digest, such as `latin-1f2e3d4c`."""
+        return f"{self.name}-{self.digest[:8]}"
 
     @property
     def digest(self) -> str:

@@ -70,7 +70,7 @@ def train_source(
         ),
         torch_config=TorchConfig(backend=None if resources.gpus and torch.cuda.is_available() else "gloo"),
         run_config=RunConfig(
-            name=f"source-{spec.model_id}-{spec.digest}",
+            name=f"source-{spec.model_id}",
             storage_path=str(storage.resolve()),
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
             checkpoint_config=CheckpointConfig(num_to_keep=2),

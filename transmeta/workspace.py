@@ -1,0 +1,189 @@
+"""The composition root: which store, which models, which policy and which executor a command works with."""
+
+import dataclasses
+import datetime
+import functools
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from transmeta import __version__
+from transmeta.core.experience import MetaFeatures, Provenance
+from transmeta.core.model import ModelCard
+from transmeta.core.protocols import Policy, TrialExecutor
+from transmeta.core.space import Proposer
+from transmeta.core.task import Task
+from transmeta.errors import InputError, UnknownNameError
+from transmeta.execution.local import LocalExecutor
+from transmeta.experiments.run import OnResult, Workbench
+from transmeta.policies.files import POLICY_FILE, load_policy
+from transmeta.stores.sql import SqlExperienceStore
+from transmeta.strategies.catalogue import SpaceProposer
+from transmeta.trials.describe import describe
+from transmeta.trials.environment import Environment
+
+DEFAULT_FOLDER: Final = Path(".transmeta")
+PACKAGED_POLICY: Final = Path(__file__).parent / "policies" / "packaged"
+
+
+class ExecutorKind(StrEnum):
+    """Where trials run."""
+
+    LOCAL = "local"
+    """In this process, one after another."""
+    RAY = "ray"
+    """By Ray Tune: on the cluster at an address, or on all cores of this machine."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Compute:
+    """Where and with what trials run; none of it changes their numbers.
+
+    Attributes:
+        address: of a Ray cluster; None for one of our own on this machine.
+        cpus, gpus: of each trial.
+        workers: trials at once on a cluster of our own; None for one per core.
+    """
+
+    executor: ExecutorKind = ExecutorKind.RAY
+    address: str | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+    workers: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """A folder with experience, models and policies; made when something is written.
+
+    Attributes:
+        store_url: of the experience; None for the SQLite file in the folder.
+    """
+
+    folder: Path = DEFAULT_FOLDER
+    store_url: str | None = None
+
+    @property
+    def models(self) -> Path:
+        """Where source models are kept."""
+        return self.folder / "models"
+
+    @property
+    def policy_folder(self) -> Path:
+        """Where the learned policy is kept."""
+        return self.folder / "policy"
+
+    def environment(self, *, checkpoints: Path | None = None) -> Environment:
+        """Returns what trials need beside their specs; trained models are kept in `checkpoints` if given."""
+        return Environment(
+            model_folders=(str(self.models.resolve()),),
+            checkpoint_folder=None if checkpoints is None else str(checkpoints.resolve()),
+        )
+
+    @contextmanager
+    def store(self) -> Iterator[SqlExperienceStore]:
+        """Opens the experience for the length of the block."""
+        if self.store_url is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with SqlExperienceStore.open(self.store_url or str(self.folder / "experience.db")) as store:
+            yield store
+
+    def features(self, target: Task, *, store: SqlExperienceStore) -> MetaFeatures:
+        """Returns the meta-features of `target`, computed once for the same sources and then kept."""
+        cards = self.environment().library().candidates(target)
+        known = store.features(target.id)
+        if known is not None and set(known.pairs) == {card.id for card in cards}:
+            return known
+        described = describe(target, environment=self.environment(), sources=cards)
+        store.save_features(described)
+        return described
+
+    def proposer(self, cards: Sequence[ModelCard], *, strategies: tuple[str, ...] | None = None) -> Proposer:
+        """Returns what draws fresh arms over `cards`."""
+        return SpaceProposer(cards={card.id: card for card in cards}, strategies=strategies)
+
+    def policy(self, target: Task, *, folder: Path | None = None) -> Policy:
+        """Returns the policy in `folder`, or else the workspace's own, or else the one that ships with the package.
+
+        Raises:
+            InputError: if `folder` holds no policy.
+        """
+        proposer = self.proposer(self.environment().library().candidates(target))
+        chosen = folder or (self.policy_folder if (self.policy_folder / POLICY_FILE).is_file() else PACKAGED_POLICY)
+        return load_policy(chosen, proposer=proposer)
+
+    @contextmanager
+    def bench(
+        self,
+        compute: Compute,
+        *,
+        run: str,
+        store: SqlExperienceStore,
+        checkpoints: Path | None = None,
+        on_result: OnResult = lambda result: None,
+    ) -> Iterator[Workbench]:
+        """Opens the executor that `compute` names, for the length of the block.
+
+        Args:
+            run: name of the run, for the provenance of its trials.
+
+        Raises:
+            InfeasibleError: if no node can run one trial.
+            UnavailableError: if the cluster is out of reach.
+        """
+        with _executor(compute, self.environment(checkpoints=checkpoints)) as executor:
+            yield Workbench(
+                executor=executor,
+                store=store,
+                provenance=functools.partial(_provenance, run, compute.executor.value),
+                on_result=on_result,
+            )
+
+
+def parse_executor(text: str) -> ExecutorKind:
+    """Returns the executor called `text`.
+
+    Raises:
+        UnknownNameError: if there is none.
+    """
+    try:
+        return ExecutorKind(text)
+    except ValueError:
+        raise UnknownNameError("executor", name=text, known=[kind.value for kind in ExecutorKind]) from None
+
+
+@functools.cache
+def code_version() -> str:
+    """Returns the version, with the commit where the package runs from a checkout."""
+    checkout = Path(__file__).parent.parent
+    if not (checkout / ".git").exists():
+        return __version__
+    done = subprocess.run(
+        ["git", "-C", str(checkout), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
+    )
+    commit = done.stdout.strip()
+    return f"{__version__}+{commit}" if done.returncode == 0 and commit else __version__
+
+
+@contextmanager
+def _executor(compute: Compute, environment: Environment) -> Iterator[TrialExecutor]:
+    if compute.executor is ExecutorKind.LOCAL:
+        if compute.gpus:
+            raise InputError(f"gpus: {compute.gpus:g} asked for, but the local executor has none; use --executor ray")
+        yield LocalExecutor(environment=environment)
+        return
+    from transmeta.execution.ray.session import session
+
+    with session(address=compute.address, cpus=compute.workers):
+        from transmeta.execution.ray.resources import Resources
+        from transmeta.execution.ray.tuner import TuneExecutor
+
+        yield TuneExecutor(environment=environment, resources=Resources(cpus=compute.cpus, gpus=compute.gpus))
+
+
+def _provenance(run: str, executor: str) -> Provenance:
+    now = datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="milliseconds")
+    return Provenance(version=code_version(), run=run, executor=executor, created_at=now)
