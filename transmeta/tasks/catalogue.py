@@ -7,8 +7,9 @@ from typing import Final
 from transmeta import plugins
 from transmeta.core.task import Params, Task
 from transmeta.errors import InputError, UnknownNameError
+from transmeta.tasks.encoding import TableEncoder
 from transmeta.tasks.params import existing
-from transmeta.tasks.source import TaskSource
+from transmeta.tasks.source import EncodingSource, TaskSource
 from transmeta.training.data import TaskData
 
 DEFAULT_LABEL: Final = "label"
@@ -49,6 +50,12 @@ def load_task(task: Task) -> TaskData:
         UnknownNameError: if its provider is not installed.
     """
     return _source(task.provider).load(task)
+
+
+def task_encoder(task: Task) -> TableEncoder | None:
+    """Returns how a table's columns became the task's inputs, to be kept with a model of it; None for images."""
+    source = _source(task.provider)
+    return source.encoder(task) if isinstance(source, EncodingSource) else None
 
 
 def _source(provider: str) -> TaskSource:

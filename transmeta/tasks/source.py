@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from transmeta.core.task import Params, Task
+from transmeta.tasks.encoding import TableEncoder
 from transmeta.training.data import TaskData
 
 
@@ -35,4 +36,13 @@ class TaskSource(Protocol):
         Raises:
             DataError: if the data is gone, or has changed since the task was described.
         """
+        ...
+
+
+@runtime_checkable
+class EncodingSource(Protocol):
+    """A task source that turns columns into inputs, which new data must be turned into likewise."""
+
+    def encoder(self, task: Task) -> TableEncoder | None:
+        """Returns the encoding of the task's columns; None where its examples are images."""
         ...

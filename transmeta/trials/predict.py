@@ -10,12 +10,15 @@ import torch
 
 from transmeta.core import codec
 from transmeta.core.model import ModelCard
+from transmeta.core.task import Metric
 from transmeta.core.trial import TrialSpec
 from transmeta.errors import UnsafeFileError
 from transmeta.models.library import ModelLibrary, load_weights
 from transmeta.strategies.catalogue import find_strategy
+from transmeta.tasks.encoding import TableEncoder
 from transmeta.training.checkpoint import META, read_checkpoint, write_checkpoint
-from transmeta.training.data import Examples
+from transmeta.training.data import Examples, Split
+from transmeta.training.metric import evaluate
 from transmeta.training.planned import apply
 from transmeta.training.seeding import derive_seed
 from transmeta.training.staged import StagedModel, prepare
@@ -25,11 +28,16 @@ CHUNK = 256
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptedMeta:
-    """What is written beside the weights of a fine-tuned model."""
+    """What is written beside the weights of a fine-tuned model.
+
+    Attributes:
+        encoder: how a table's columns become inputs; None for images.
+    """
 
     spec: TrialSpec
     card: ModelCard
     classes: tuple[str, ...]
+    encoder: TableEncoder | None = None
     schema: int = 1
 
 
@@ -79,6 +87,11 @@ class AdaptedModel:
                 inputs = prepare(torch.from_numpy(x[begin : begin + CHUNK]), card=self.meta.card)
                 chunks.append(torch.softmax(self._model(inputs), dim=1).double().numpy())
         return np.concatenate(chunks) if chunks else np.zeros((0, len(self.meta.classes)))
+
+    def score(self, split: Split, *, metric: Metric) -> float:
+        """Returns the metric on `split`, in the metric's own direction."""
+        logits = torch.from_numpy(np.log(np.maximum(self.probabilities(split.x), 1e-300)))
+        return evaluate(metric, logits=logits, labels=torch.from_numpy(split.y))
 
 
 def copy_model(source: Path, *, to: Path) -> None:

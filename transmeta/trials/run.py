@@ -15,7 +15,7 @@ from transmeta.core.task import Task
 from transmeta.core.trial import Measurement, TrialResult, TrialSpec, TrialStatus
 from transmeta.errors import ConfigError, TrialFailure
 from transmeta.strategies.catalogue import find_strategy
-from transmeta.tasks.catalogue import load_task
+from transmeta.tasks.catalogue import load_task, task_encoder
 from transmeta.training.checkpoint import write_checkpoint
 from transmeta.training.data import TaskData
 from transmeta.training.fit import Fit
@@ -130,6 +130,7 @@ class TrialRun:
             "spec": codec.to_json(self.spec),
             "card": codec.to_json(self._card),
             "classes": [*self._data.class_names],
+            "encoder": None if (encoder := task_encoder(self.spec.target)) is None else codec.to_json(encoder),
         }
         write_checkpoint(path, tensors=self._planned.model.state_dict(), meta=meta)
         return dataclasses.replace(result, checkpoint=str(path))

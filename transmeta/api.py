@@ -1,0 +1,337 @@
+"""What Python users call: adapt, recommend and a scikit-learn-shaped classifier. The command line calls it too."""
+
+import dataclasses
+import json
+import math
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, Self, final
+
+import numpy as np
+import numpy.typing as npt
+
+from transmeta.core import codec
+from transmeta.core.task import Params, Task
+from transmeta.core.trial import Budget, TrialResult
+from transmeta.errors import InputError
+from transmeta.experiments.adapt import Adaptation, check_budget, run_again, search_target
+from transmeta.experiments.recommend import Recommendation
+from transmeta.experiments.recommend import recommend as recommend_for
+from transmeta.experiments.run import OnResult
+from transmeta.experiments.search import Halving
+from transmeta.tasks.arrays import ArrayTasks, encode
+from transmeta.tasks.catalogue import find_task, load_task
+from transmeta.training.files import write_atomically
+from transmeta.trials.predict import AdaptedModel, copy_model
+from transmeta.workspace import Compute, ExecutorKind, Workspace, code_version
+
+DURATION: Final = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+RESERVE_S: Final = {ExecutorKind.LOCAL: 2.0, ExecutorKind.RAY: 8.0}
+"""Seconds kept back for closing the executor, scoring and writing the model."""
+SHORT_S: Final = 45.0
+"""Below this, starting Ray costs more than a second core gains."""
+REPORT_ROWS: Final = 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptReport:
+    """What `adapt` found.
+
+    Attributes:
+        test_score: of the chosen model on examples that played no part in choosing.
+        seconds: of wall time, start-up included.
+        transfer: False if training from scratch won.
+    """
+
+    target: str
+    metric: str
+    test_score: float
+    validation_score: float
+    source: str
+    strategy: str
+    params: Params
+    transfer: bool
+    trials: int
+    seconds: float
+    model_path: str | None
+    version: str
+    schema: int = 1
+
+
+def adapt(
+    data: str | Path | Task,
+    *,
+    budget: str | float | None = None,
+    trials: int | None = None,
+    out: Path | None = None,
+    label: str = "label",
+    workspace: Workspace | None = None,
+    compute: Compute | None = None,
+    policy: Path | None = None,
+    seed: int = 0,
+    elapsed_s: float = 0.0,
+    on_result: OnResult = lambda result: None,
+) -> AdaptReport:
+    """Returns the best fine-tuned model for a data set within a budget, as a report; the model is written to `out`.
+
+    Args:
+        data: a folder of images (class = sub-folder), a .csv or .parquet file, an .npz file, or the name of a task.
+        budget: wall time such as `2m` or seconds; never exceeded by more than a tenth, and it may end earlier.
+        trials: number of trials; with it alone the result is the same wherever it is run.
+        label: the column to predict, for tables.
+        workspace: experience, models and policy; by default `.transmeta` in the working directory.
+        compute: where trials run; by default Ray on this machine for longer budgets, this process for short ones.
+        policy: folder of a policy; by default the workspace's, else the one that ships with transmeta.
+        elapsed_s: part of the budget that is spent already.
+
+    Raises:
+        DataError, InputError: before any training, if data or budget cannot be used.
+        NoValidTrialError: if no trial gave a model.
+    """
+    started_s = time.monotonic() - elapsed_s
+    spending = Budget(trials=trials, wall_s=None if budget is None else parse_duration(budget))
+    check_budget(spending)
+    task = data if isinstance(data, Task) else find_task(str(data), seed=seed, label=label)
+    workspace = workspace or Workspace()
+    compute = compute or default_compute(spending)
+    with TemporaryDirectory(prefix="transmeta-adapt-") as folder, workspace.store() as store:
+        features = workspace.features(task, store=store)
+        chosen = workspace.policy(task, folder=policy)
+        run = f"adapt-{task.id}"
+        with workspace.bench(compute, run=run, store=store, checkpoints=Path(folder), on_result=on_result) as bench:
+            found = search_target(
+                task,
+                features=features,
+                policy=chosen,
+                bench=bench,
+                budget=_less_reserve(spending, compute),
+                halving=Halving(),
+                seed=seed,
+                clock=lambda: time.monotonic() - started_s,
+            )
+            best = found.best if _has_model(found.best) else run_again(found.best, bench=bench)
+        assert best.checkpoint is not None, "the executor keeps models in the folder that it was given"
+        return _report(task, found, best, seconds=time.monotonic() - started_s, out=out)
+
+
+def recommend(
+    data: str | Path | Task,
+    *,
+    count: int = 5,
+    label: str = "label",
+    workspace: Workspace | None = None,
+    policy: Path | None = None,
+    seed: int = 0,
+) -> Sequence[Recommendation]:
+    """Returns what the policy would try first on a data set, best first, without training anything.
+
+    Args:
+        data, label, workspace, policy: as in `adapt`.
+        count: how many.
+
+    Raises:
+        DataError, InputError: if the data or the count cannot be used.
+    """
+    if count < 1:
+        raise InputError(f"count: {count} recommendations; give 1 or more")
+    task = data if isinstance(data, Task) else find_task(str(data), seed=seed, label=label)
+    workspace = workspace or Workspace()
+    with workspace.store() as store:
+        features = workspace.features(task, store=store)
+    return recommend_for(features, policy=workspace.policy(task, folder=policy), count=count, seed=seed)
+
+
+@final
+class TransferClassifier:
+    """A classifier in the manner of scikit-learn that searches how to transfer to the data it is fitted on.
+
+    Args:
+        budget: wall time of `fit`, such as `2m`; or None.
+        trials: number of trials of `fit`; or None.
+        seed: of the split into training, validation and test examples, and of the search.
+        workspace: as in `adapt`.
+        compute: as in `adapt`.
+
+    Attributes:
+        classes_: (classes,) the labels, in the order of the columns of `predict_proba`.
+        report_: what the search found.
+
+    Example:
+        >>> from sklearn.datasets import load_digits
+        >>> images, labels = load_digits(return_X_y=True)
+        >>> classifier = TransferClassifier(trials=4).fit(images.reshape(-1, 8, 8) / 16, labels)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        *,
+        budget: str | float | None = None,
+        trials: int | None = None,
+        seed: int = 0,
+        workspace: Workspace | None = None,
+        compute: Compute | None = None,
+    ) -> None:
+        self.budget = budget
+        self.trials = trials
+        self.seed = seed
+        self.workspace = workspace
+        self.compute = compute
+
+    def get_params(self, deep: bool = True) -> dict[str, object]:
+        """Returns the arguments of the constructor by name, as scikit-learn's `clone` wants them."""
+        return {name: getattr(self, name) for name in ("budget", "trials", "seed", "workspace", "compute")}
+
+    def set_params(self, **params: object) -> Self:
+        """Sets arguments of the constructor by name and returns the classifier.
+
+        Raises:
+            InputError: for a name that is none of them.
+        """
+        for name, value in params.items():
+            if name not in self.get_params():
+                raise InputError(f"TransferClassifier has no parameter {name!r}; known: {', '.join(self.get_params())}")
+            setattr(self, name, value)
+        return self
+
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
+        """Searches on (X, y) and returns the classifier.
+
+        Args:
+            X: images (count, height, width[, channels]) uint8 or in [0, 1], or a table (count, columns).
+            y: (count,) labels of any kind that NumPy can sort.
+
+        Raises:
+            DataError: if they cannot be used.
+        """
+        examples, labels = np.asarray(X), np.asarray(y)
+        self.classes_, numbers = np.unique(labels, return_inverse=True)
+        workspace = self.workspace or Workspace()
+        names = np.array([f"{number:06d}" for number in range(len(self.classes_))])
+        tasks = ArrayTasks()
+        task = tasks.save(examples, names[numbers], folder=workspace.folder / "tasks", name="arrays", seed=self.seed)
+        self._encoder = tasks.encoder(task)
+        with TemporaryDirectory(prefix="transmeta-classifier-") as folder:
+            self.report_ = adapt(
+                task,
+                budget=self.budget,
+                trials=10 if self.budget is None and self.trials is None else self.trials,
+                out=Path(folder) / "model",
+                workspace=workspace,
+                compute=self.compute,
+                seed=self.seed,
+            )
+            self._model = AdaptedModel.load(Path(folder) / "model")
+        return self
+
+    def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Returns (count, classes) probabilities.
+
+        Raises:
+            InputError: before `fit`.
+        """
+        if not hasattr(self, "_model"):
+            raise InputError("TransferClassifier is not fitted; call fit(X, y) first")
+        order = np.argsort([int(name) for name in self._model.meta.classes])
+        probabilities = self._model.probabilities(encode(np.asarray(X), encoder=self._encoder))
+        ordered: npt.NDArray[np.float64] = probabilities[:, order]
+        return ordered
+
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.generic]:
+        """Returns (count,) labels, of the kind that `fit` was given."""
+        chosen: npt.NDArray[np.generic] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return chosen
+
+    def score(self, X: npt.ArrayLike, y: npt.ArrayLike) -> float:
+        """Returns the accuracy on (X, y)."""
+        return float(np.mean(self.predict(X) == np.asarray(y)))
+
+
+def parse_duration(text: str | float) -> float:
+    """Returns seconds for `90`, `90s`, `2m`, `1h30m`.
+
+    Raises:
+        InputError: for anything else, or for nothing.
+    """
+    if isinstance(text, int | float):
+        seconds = float(text)
+    else:
+        match = DURATION.fullmatch(text.strip().lower())
+        if match is None or not any(match.groups()):
+            raise InputError(f"budget {text!r}: not a time; write 90s, 2m or 1h30m")
+        hours, minutes, rest = (float(part or 0) for part in match.groups())
+        seconds = 3600 * hours + 60 * minutes + rest
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise InputError(f"budget {text!r}: nothing can be done in {seconds:g} s; give a positive time such as 2m")
+    return seconds
+
+
+def default_compute(budget: Budget) -> Compute:
+    """Returns where trials run if nobody says: this process for a short time, Ray otherwise."""
+    is_short = budget.wall_s is not None and budget.wall_s < SHORT_S
+    return Compute(executor=ExecutorKind.LOCAL if is_short or budget.wall_s is None else ExecutorKind.RAY)
+
+
+def _less_reserve(budget: Budget, compute: Compute) -> Budget:
+    if budget.wall_s is None:
+        return budget
+    reserve = min(RESERVE_S[compute.executor], 0.2 * budget.wall_s)
+    return dataclasses.replace(budget, wall_s=budget.wall_s - reserve)
+
+
+def _has_model(result: TrialResult) -> bool:
+    return result.checkpoint is not None and Path(result.checkpoint).is_dir()
+
+
+def _report(task: Task, found: Adaptation, best: TrialResult, *, seconds: float, out: Path | None) -> AdaptReport:
+    assert best.checkpoint is not None
+    model = AdaptedModel.load(Path(best.checkpoint))
+    data = load_task(task)
+    score = found.best.score
+    assert score is not None, "best_of returns scored results only"
+    report = AdaptReport(
+        target=task.id,
+        metric=task.metric.name,
+        test_score=model.score(data.test, metric=task.metric),
+        validation_score=score,
+        source=best.spec.pair.source,
+        strategy=best.spec.strategy.name,
+        params=best.spec.strategy.params,
+        transfer=model.meta.card.is_pretrained,
+        trials=len(found.results),
+        seconds=round(seconds, 3),
+        model_path=None if out is None else str(out),
+        version=code_version(),
+    )
+    if out is not None:
+        copy_model(Path(best.checkpoint), to=out)
+        write_atomically(out / "report.json", json.dumps(codec.to_json(report), indent=1).encode())
+        write_atomically(out / "report.md", _report_text(report, found.results).encode())
+    return report
+
+
+def _report_text(report: AdaptReport, results: Sequence[TrialResult]) -> str:
+    ranked = sorted((r for r in results if r.utility is not None), key=lambda r: -(r.utility or 0.0))
+    lines = [
+        f"# {report.target}",
+        "",
+        f"{report.metric} {report.test_score:.4f} on the test split, {report.validation_score:.4f} on the validation "
+        f"split it was chosen by; {report.trials} trials in {report.seconds:.0f} s, transmeta {report.version}.",
+        "",
+        f"Chosen: **{report.strategy}** from **{report.source}**"
+        + ("." if report.transfer else ": training from scratch won, so nothing was transferred."),
+        "",
+        "| rank | source | strategy | validation | status | CPU s | trainable weights |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for rank, result in enumerate(ranked[:REPORT_ROWS], start=1):
+        lines.append(
+            f"| {rank} | {result.spec.pair.source} | {result.spec.strategy.name} | {result.score:.4f} "
+            f"| {result.status.value} | {result.cost_s:.2f} | {result.parameter_count} |"
+        )
+    failed = [r for r in results if r.utility is None]
+    if failed:
+        lines += ["", f"{len(failed)} trial(s) gave no model: {'; '.join(sorted({r.reason for r in failed})[:3])}."]
+    return "\n".join([*lines, ""])
