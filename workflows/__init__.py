@@ -1,0 +1,1 @@
+"""What we run: short, readable programs."""
