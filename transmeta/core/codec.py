@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import enum
+import functools
 import hashlib
 import json
 import math
@@ -37,10 +38,13 @@ def to_json(value: object) -> Json:
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        for name in _float_fields(type(value)):  # 1 and 1.0 are equal, so their text and digest must be
+            if type(fields[name]) is int:
+                fields[name] = float(getattr(value, name))
         return {KIND: type(value).__name__, **fields} if _is_tagged(type(value)) else fields
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, Sequence):
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return [to_json(item) for item in value]
     raise TypeError(f"cannot write {type(value).__name__} as JSON")
 
@@ -70,7 +74,7 @@ def loads(kind: type[T], text: str, *, where: str = "") -> T:
     """
     try:
         data = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits is a plain ValueError
         raise ConfigError(f"{where or kind.__name__}: not JSON ({error}); write the file again") from error
     return from_json(kind, data, where=where)
 
@@ -90,7 +94,15 @@ def _is_tagged(kind: type) -> bool:
     return bool(getattr(kind, "__transmeta_tagged__", False))
 
 
+@functools.cache
+def _float_fields(kind: type) -> tuple[str, ...]:
+    hints = typing.get_type_hints(kind)
+    return tuple(f.name for f in dataclasses.fields(kind) if hints[f.name] in (float, float | None))
+
+
 def _read(kind: object, data: Json, where: str) -> object:
+    if type(data) is float and not math.isfinite(data):
+        raise ConfigError(f"{where}: {data} is not finite; leave the value out instead")
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         return _read_union(typing.get_args(kind), data, where)
@@ -109,7 +121,7 @@ def _read(kind: object, data: Json, where: str) -> object:
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return _read_dataclass(kind, data, where)
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
+        return _as_float(data, where)
     if isinstance(kind, type):
         return _expect(data, kind, where)
     raise TypeError(f"{where}: cannot read a {kind}")
@@ -129,7 +141,7 @@ def _read_union(members: Sequence[object], data: Json, where: str) -> object:
         if isinstance(member, type) and type(data) is member:
             return data
     if float in candidates and type(data) is int:
-        return float(data)
+        return _as_float(data, where)
     names = ", ".join(getattr(member, "__name__", str(member)) for member in candidates)
     raise ConfigError(f"{where}: {data!r} is not one of {names}")
 
@@ -145,8 +157,8 @@ def _read_tuple(members: Sequence[object], data: Json, where: str) -> tuple[obje
 
 def _read_dataclass(kind: type, data: Json, where: str) -> object:
     items = dict(_expect(data, dict, where))
-    if _is_tagged(kind):
-        items.pop(KIND, None)
+    if _is_tagged(kind) and (tag := items.pop(KIND, kind.__name__)) != kind.__name__:
+        raise ConfigError(f"{where}: {tag!r} where a {kind.__name__} is expected; correct the key {KIND!r}")
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for key in items:
         if key not in fields:
@@ -161,6 +173,13 @@ def _read_dataclass(kind: type, data: Json, where: str) -> object:
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{where}: the key {name!r} is missing; add it")
     return kind(**values)
+
+
+def _as_float(data: int, where: str) -> float:
+    try:
+        return float(data)
+    except OverflowError:
+        raise ConfigError(f"{where}: a number of {data.bit_length()} bits; give a smaller one") from None
 
 
 def _expect(data: Json, kind: type[T], where: str) -> T:

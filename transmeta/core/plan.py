@@ -41,6 +41,10 @@ class Lora:
     scale: float
     cut: int = 0
 
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ConfigError(f"rank: {self.rank}; give 1 or more")
+
 
 @tagged
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,10 @@ class SideNetwork:
     """A small f_ad, zero at first, added to the frozen features: f_mt = f_s + f_ad (Zhang et al. 2020)."""
 
     width: int
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ConfigError(f"width: {self.width}; give 1 or more")
 
 
 Addition = Lora | ResidualAdapter | SideNetwork
@@ -122,6 +130,13 @@ class TransferPlan:
     probe_epochs: int = 0
     probe_learning_rate: float = 1e-3
     augment_shift: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("probe_epochs", "augment_shift"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}: {getattr(self, name)} is negative; give 0 or more")
+        if not self.probe_learning_rate > 0:
+            raise ConfigError(f"probe_learning_rate: {self.probe_learning_rate} is not positive; give a value above 0")
 
     @property
     def cut(self) -> int | None:
