@@ -5,7 +5,7 @@ import datetime
 import functools
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from transmeta.core.model import ModelCard
 from transmeta.core.protocols import Policy, TrialExecutor
 from transmeta.core.space import Proposer
 from transmeta.core.task import Task
-from transmeta.errors import InputError, UnknownNameError
+from transmeta.errors import ConflictError, InputError, UnknownNameError
 from transmeta.execution.local import LocalExecutor
 from transmeta.experiments.run import OnResult, Workbench
 from transmeta.policies.files import POLICY_FILE, load_policy
@@ -98,7 +98,8 @@ class Workspace:
         if known is not None and set(known.pairs) == {card.id for card in cards}:
             return known
         described = describe(target, environment=self.environment(), sources=cards)
-        store.save_features(described)
+        with suppress(ConflictError):  # another process is writing; the features are only kept to save time
+            store.save_features(described)
         return described
 
     def proposer(self, cards: Sequence[ModelCard], *, strategies: tuple[str, ...] | None = None) -> Proposer:

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import enum
 import functools
+import functools
 import hashlib
 import json
 import math
@@ -96,7 +97,7 @@ def _is_tagged(kind: type) -> bool:
 
 @functools.cache
 def _float_fields(kind: type) -> tuple[str, ...]:
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     return tuple(f.name for f in dataclasses.fields(kind) if hints[f.name] in (float, float | None))
 
 
@@ -165,7 +166,7 @@ def _read_dataclass(kind: type, data: Json, where: str) -> object:
             nearest = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
             hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(fields)}"
             raise ConfigError(f"{where}: unknown key {key!r}; {hint}")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     values = {}
     for name, field in fields.items():
         if name in items:
@@ -180,6 +181,11 @@ def _as_float(data: int, where: str) -> float:
         return float(data)
     except OverflowError:
         raise ConfigError(f"{where}: a number of {data.bit_length()} bits; give a smaller one") from None
+
+
+@functools.cache
+def _hints(kind: type) -> Mapping[str, object]:
+    return typing.get_type_hints(kind)
 
 
 def _expect(data: Json, kind: type[T], where: str) -> T:
