@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import enum
 import functools
-import functools
 import hashlib
 import json
 import math
