@@ -5,27 +5,43 @@ Every step resumes: run it again after an interruption and it goes on where it w
 
 import argparse
 import dataclasses
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final, final
 
 from rich.console import Console
+from rich.table import Table
 
+from transmeta import api
 from transmeta.config import load_config
+from transmeta.core import codec
 from transmeta.core.experience import MetaFeatures
+from transmeta.core.model import ModelCard
 from transmeta.core.plan import OptimiserPlan
 from transmeta.core.task import Task
 from transmeta.core.trial import Arm, TrialResult
 from transmeta.execution.ray.session import session
 from transmeta.execution.ray.trainer import train_source
 from transmeta.experiments.collect import collect
+from transmeta.experiments.gate import left_out_gate
+from transmeta.experiments.meta_train import MetaTrainPlan, meta_train
+from transmeta.experiments.run import Workbench
+from transmeta.policies.files import save_policy
+from transmeta.policies.network.learner import NetworkLearner
+from transmeta.policies.network.policy import NetworkPolicy
+from transmeta.policies.portfolio import PortfolioLearner
+from transmeta.policies.table import RegretTable
 from transmeta.stores.sql import SqlExperienceStore
 from transmeta.strategies.pool import arm_pool
 from transmeta.tasks.catalogue import find_task
+from transmeta.training.files import write_atomically
 from transmeta.trials.source import SourceSpec
-from transmeta.workspace import Compute, Workspace
+from transmeta.workspace import Compute, ExecutorKind, Workspace, code_version
+from workflows.demo_evaluation import HeldOut, judge
 
-HERE = Path(__file__).parent
+HERE: Final = Path(__file__).parent
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,3 +82,240 @@ class DemoConfig:
     training: tuple[str, ...]
     held_out: tuple[str, ...]
     sources: tuple[SourceConfig, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What all steps work with.
+
+    Attributes:
+        features: by target id, of training and held-out targets.
+        arms: the pool that is tried on every target.
+    """
+
+    config: DemoConfig
+    workspace: Workspace
+    store: SqlExperienceStore
+    bench: Workbench
+    training: tuple[Task, ...]
+    held_out: tuple[Task, ...]
+    features: Mapping[str, MetaFeatures]
+    cards: tuple[ModelCard, ...]
+    arms: tuple[Arm, ...]
+
+
+def main() -> None:
+    """Runs the main job and writes `summary.json`."""
+    parser = argparse.ArgumentParser(prog="python -m workflows.demo", description=__doc__)
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/demo"), help="folder of the run; the same one resumes it"
+    )
+    parser.add_argument("--config", type=Path, help="a TOML file like workflows/demo.toml")
+    parser.add_argument("--smoke", action="store_true", help="a short job, for a first look and for CI")
+    options = parser.parse_args()
+    started_s = time.monotonic()
+    config = load_config(DemoConfig, options.config or HERE / ("smoke.toml" if options.smoke else "demo.toml"))
+    console = Console(stderr=False, highlight=False)
+    workspace = Workspace(folder=options.out)
+    targets = [find_task(name, seed=config.seed) for name in (*config.training, *config.held_out)]
+    with session(cpus=config.workers), workspace.store() as store:
+        _train_sources(config, workspace, console)
+        features = {target.id: workspace.features(target, store=store) for target in targets}
+        cards = workspace.environment().library().candidates(targets[0])
+        arms = arm_pool(cards, samples=config.samples, seed=config.seed, strategies=config.strategies)
+        progress = Progress(console, every=50)
+        with workspace.bench(
+            Compute(workers=config.workers), run="demo", store=store, on_result=progress.count
+        ) as bench:
+            setting = Setting(
+                config=config,
+                workspace=workspace,
+                store=store,
+                bench=bench,
+                training=tuple(targets[: len(config.training)]),
+                held_out=tuple(targets[len(config.training) :]),
+                features=features,
+                cards=cards,
+                arms=arms,
+            )
+            policy = _learn(setting, console)
+            console.print(f"trying all {len(arms)} choices on the held-out targets, to know what is best there")
+            collect(setting.held_out, arms=arms, features=features, bench=bench)
+        summary = _evaluate(setting, policy)
+        _advise(setting, console)
+    _adapt(setting, console)
+    summary = dataclasses.replace(summary, seconds=round(time.monotonic() - started_s, 1))
+    write_atomically(options.out / "summary.json", json.dumps(codec.to_json(summary), indent=1).encode())
+    _show(summary, console)
+    console.print(f"written: {options.out / 'summary.json'}")
+
+
+@final
+class Progress:
+    """Prints a line for every so many trials."""
+
+    def __init__(self, console: Console, *, every: int) -> None:
+        self._console = console
+        self._every = every
+        self._count = 0
+        self._started_s = time.monotonic()
+
+    def count(self, result: TrialResult) -> None:
+        """Counts a trial that ended."""
+        self._count += 1
+        if self._count % self._every == 0:
+            rate = self._count / (time.monotonic() - self._started_s)
+            self._console.print(f"  {self._count} trials, {rate:.1f} per second; last: {result.spec.target.name}")
+
+
+def _train_sources(config: DemoConfig, workspace: Workspace, console: Console) -> None:
+    for source in config.sources:
+        spec = source.spec(seed=config.seed)
+        known = workspace.environment().library().cards()
+        if spec.model_id in known and (workspace.models / spec.model_id).is_dir():
+            console.print(f"source {spec.model_id}: already trained")
+            continue
+        console.print(f"source {spec.model_id}: Ray Train, {config.workers} workers, on {', '.join(source.tasks)}")
+        trained = train_source(
+            spec, models=workspace.models, storage=workspace.folder / "train", workers=config.workers
+        )
+        console.print(f"source {spec.model_id}: validation accuracy {trained.card.score:.3f}")
+
+
+def _learn(setting: Setting, console: Console) -> NetworkPolicy:
+    config = setting.config
+    learner = NetworkLearner(proposer=setting.workspace.proposer(setting.cards), seed=config.seed)
+    plan = MetaTrainPlan(
+        run="demo",
+        rounds=config.rounds,
+        trials_per_round=config.trials_per_round,
+        arms=setting.arms,
+        exploration=config.exploration,
+        seed=config.seed,
+    )
+    console.print(
+        f"meta-training: {len(setting.training)} targets, {len(setting.arms)} choices, {plan.rounds} rounds of "
+        f"{plan.trials_per_round} trials on each"
+    )
+    return meta_train(
+        setting.training,
+        features=setting.features,
+        plan=plan,
+        learner=learner,
+        gate=left_out_gate(learner),
+        log=setting.store,
+        bench=setting.bench,
+        publish=lambda policy: save_policy(policy, setting.workspace.policy_folder),
+        on_round=lambda report: console.print(
+            f"round {report.round + 1}: {report.trials} trials ({report.fresh} new); regret on left-out targets "
+            f"{report.gate.before:.3f} -> {report.gate.after:.3f}: "
+            + ("accepted" if report.gate.is_accepted else "not accepted, the old policy stays")
+        ),
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What the main job did and found; `summary.json`.
+
+    Attributes:
+        seconds: of wall time, of this call.
+        trials: completed or failed, in the store.
+        loss_initial, loss_final: expected regret of the network on left-out targets, with random and with learned θ.
+    """
+
+    seconds: float
+    sources: int
+    targets: int
+    strategies: int
+    trials: int
+    heldout: HeldOut
+    loss_initial: float | None
+    loss_final: float | None
+    commit: str
+    source_ids: tuple[str, ...]
+    held_out_targets: tuple[str, ...]
+    schema: int = 1
+
+
+def _evaluate(setting: Setting, policy: NetworkPolicy) -> Summary:
+    known = setting.store.read(targets=[target.id for target in setting.training])
+    unseen = setting.store.read(targets=[target.id for target in setting.held_out])
+    portfolio = PortfolioLearner(proposer=policy.proposer)
+    pretrained = tuple(card.id for card in setting.cards if card.is_pretrained)
+    return Summary(
+        seconds=0.0,
+        sources=len(pretrained),
+        targets=len(setting.training) + len(setting.held_out),
+        strategies=len({row.arm.strategy.name for row in (*known, *unseen)}),
+        trials=len(known) + len(unseen),
+        heldout=judge(
+            unseen,
+            known=RegretTable.from_experience(known),
+            features=setting.features,
+            policy=policy,
+            network=dataclasses.replace(policy, knobs=dataclasses.replace(policy.knobs, blend=1.0)),
+            portfolio=portfolio.update(portfolio.initial(), known),
+            seed=setting.config.seed,
+        ),
+        loss_initial=policy.progress.loss_initial if policy.progress else None,
+        loss_final=policy.progress.loss_final if policy.progress else None,
+        commit=code_version(),
+        source_ids=pretrained,
+        held_out_targets=tuple(target.id for target in setting.held_out),
+    )
+
+
+def _advise(setting: Setting, console: Console) -> None:
+    """Shows what a user sees for an unseen target: advice, and a fine-tuned model."""
+    target = setting.held_out[0]
+    console.print(f"\nadvice for {target.name}, which the policy has never seen:")
+    for advice in api.recommend(target, count=3, workspace=setting.workspace):
+        expected = "" if advice.predicted_score is None else f", expected {advice.predicted_score:.3f}"
+        console.print(f"  {advice.strategy} from {advice.source}{expected}")
+
+
+def _adapt(setting: Setting, console: Console) -> None:
+    target = setting.held_out[0]
+    report = api.adapt(
+        target,
+        trials=5,
+        out=setting.workspace.folder / "model",
+        workspace=setting.workspace,
+        compute=Compute(executor=ExecutorKind.LOCAL),
+    )
+    console.print(
+        f"adapted to {target.name} in 5 trials: {report.strategy} from {report.source}, "
+        f"test accuracy {report.test_score:.3f}, model in {report.model_path}"
+    )
+
+
+def _show(summary: Summary, console: Console) -> None:
+    heldout = summary.heldout
+    table = Table(title=f"mean test accuracy on {len(summary.held_out_targets)} held-out targets")
+    table.add_column("choice")
+    table.add_column("accuracy", justify="right")
+    rows = (
+        ("from scratch", heldout.scratch),
+        ("best fixed choice", heldout.best_fixed),
+        ("learned policy, 1 trial", heldout.policy_1),
+        ("learned policy, 5 trials", heldout.policy_5),
+        ("(its network alone, 1 trial)", heldout.network_1),
+        ("(greedy portfolio, 5 trials)", heldout.portfolio_5),
+        ("oracle: best of all by test score", heldout.oracle),
+    )
+    for name, score in rows:
+        table.add_row(name, f"{score:.4f}")
+    console.print(table)
+    console.print(
+        f"gain of the policy's first pick over the best fixed choice: {heldout.gain:+.4f} "
+        f"(95 % interval {heldout.gain_low:+.4f} to {heldout.gain_high:+.4f})"
+    )
+    console.print(
+        f"{summary.trials} trials, {summary.sources} sources, {summary.targets} targets, "
+        f"{summary.strategies} strategies, {summary.seconds:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()
