@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, final
@@ -21,9 +20,14 @@ from transmeta.errors import ConfigError, ConflictError, InputError, UnknownName
 from transmeta.policies.fixed import FixedPolicy
 from transmeta.policies.mean_rank import MeanRankPolicy
 from transmeta.policies.nearest_task import NearestTaskPolicy
+from transmeta.policies.network import weights as network_weights
+from transmeta.policies.network.encoding import Encoder
+from transmeta.policies.network.policy import NetworkPolicy, Progress
+from transmeta.policies.network.rows import Knobs
 from transmeta.policies.portfolio import PortfolioPolicy
 from transmeta.policies.random import RandomPolicy
 from transmeta.policies.table import RegretTable, TableRecord
+from transmeta.training.files import write_atomically
 
 SCHEMA: Final = 1
 POLICY_FILE: Final = "policy.json"
@@ -57,6 +61,18 @@ class _Nearest:
     beta: float
 
 
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Network:
+    table: TableRecord
+    encoder: Encoder
+    blend: float
+    tau: float | None
+    """None for ∞, which JSON cannot hold."""
+    beta: float
+    progress: Progress | None
+
+
 Weights = bytes | None
 Encoded = tuple[str, object, Weights]
 
@@ -71,10 +87,10 @@ def save_policy(policy: Policy, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     sha256 = None if weights is None else hashlib.sha256(weights).hexdigest()
     if weights is not None and sha256 is not None:
-        _write(folder / _weights_name(sha256), weights)
+        write_atomically(folder / _weights_name(sha256), weights)
     record = {"schema": SCHEMA, "kind": kind, "weights_sha256": sha256, "body": codec.to_json(body)}
     text = json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    _write(folder / POLICY_FILE, text.encode())
+    write_atomically(folder / POLICY_FILE, text.encode())
     for stale in folder.glob("weights-*.safetensors"):
         if sha256 is None or stale.name != _weights_name(sha256):
             stale.unlink()
@@ -121,8 +137,18 @@ def _encode(policy: Policy) -> Encoded:
     if isinstance(policy, PortfolioPolicy):
         return "portfolio", _Tabular(table=policy.table.record), None
     if isinstance(policy, NearestTaskPolicy):
-        tau = policy.tau if math.isfinite(policy.tau) else None
-        return "nearest_task", _Nearest(table=policy.table.record, tau=tau, beta=policy.beta), None
+        nearest = _Nearest(table=policy.table.record, tau=_finite(policy.tau), beta=policy.beta)
+        return "nearest_task", nearest, None
+    if isinstance(policy, NetworkPolicy):
+        network = _Network(
+            table=policy.table.record,
+            encoder=policy.encoder,
+            blend=policy.knobs.blend,
+            tau=_finite(policy.knobs.tau),
+            beta=policy.knobs.beta,
+            progress=policy.progress,
+        )
+        return "network", network, network_weights.to_bytes(policy.ensemble)
     raise InputError(
         f"policy {policy.name!r}: a {type(policy).__name__} cannot be saved; known: {', '.join(_DECODERS)}"
     )
@@ -150,8 +176,30 @@ def _portfolio(body: Json, _weights: Weights, proposer: Proposer) -> Policy:
 
 def _nearest_task(body: Json, _weights: Weights, proposer: Proposer) -> Policy:
     read = codec.from_json(_Nearest, body)
-    tau = math.inf if read.tau is None else read.tau
-    return NearestTaskPolicy(table=RegretTable.from_record(read.table), proposer=proposer, tau=tau, beta=read.beta)
+    table = RegretTable.from_record(read.table)
+    return NearestTaskPolicy(table=table, proposer=proposer, tau=_or_infinite(read.tau), beta=read.beta)
+
+
+def _network(body: Json, weights: Weights, proposer: Proposer) -> Policy:
+    read = codec.from_json(_Network, body)
+    if weights is None:
+        raise UnsafeFileError("a network without weights; restore the policy's folder or run meta-train again")
+    return NetworkPolicy(
+        table=RegretTable.from_record(read.table),
+        proposer=proposer,
+        encoder=read.encoder,
+        ensemble=network_weights.from_bytes(weights, inputs=read.encoder.width),
+        knobs=Knobs(blend=read.blend, tau=_or_infinite(read.tau), beta=read.beta),
+        progress=read.progress,
+    )
+
+
+def _finite(tau: float) -> float | None:
+    return tau if math.isfinite(tau) else None
+
+
+def _or_infinite(tau: float | None) -> float:
+    return math.inf if tau is None else tau
 
 
 _DECODERS: Final[Mapping[str, Callable[[Json, Weights, Proposer], Policy]]] = {
@@ -160,6 +208,7 @@ _DECODERS: Final[Mapping[str, Callable[[Json, Weights, Proposer], Policy]]] = {
     "mean_rank": _mean_rank,
     "portfolio": _portfolio,
     "nearest_task": _nearest_task,
+    "network": _network,
 }
 
 
@@ -180,18 +229,3 @@ def _read_weights(folder: Path, sha256: object) -> Weights:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise UnsafeFileError(f"{path}: its SHA-256 is not {sha256[:12]}...; restore it or run meta-train again")
     return data
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Writes `path` durably: a temporary file beside it, fsync, rename, fsync of the folder."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    handle = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

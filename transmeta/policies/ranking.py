@@ -26,12 +26,17 @@ def suggest_greedily(
     proposer: Proposer,
     count: int,
     seed: int,
+    beliefs: Rows | None = None,
 ) -> tuple[Suggestion, ...]:
-    """Returns up to `count` suggestions in the order that removes the most of the rows' regret, then fresh arms."""
+    """Returns up to `count` suggestions in the order that removes the most of the rows' regret, then fresh arms.
+
+    Args:
+        beliefs: the rows to predict scores from, where `rows` are not what the policy believes.
+    """
     columns = order(
         rows.regret, weights=rows.weights, is_available=now.is_available, covering=now.covering, count=count
     )
-    known = describe(table, rows, features=features, now=now, columns=columns)
+    known = describe(table, beliefs or rows, features=features, now=now, columns=columns)
     return known + hand_over(known, features=features, now=now, proposer=proposer, count=count, seed=seed)
 
 
