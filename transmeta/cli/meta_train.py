@@ -1,0 +1,226 @@
+"""`transmeta meta-train`: the policy learned over many targets, round after round."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from transmeta.cli.options import (
+    DEFAULT_WORKSPACE,
+    Address,
+    AsJson,
+    Cpus,
+    DryRun,
+    Executor,
+    Gpus,
+    Quiet,
+    Seed,
+    StoreUrl,
+    Workers,
+    WorkspaceFolder,
+    choose_compute,
+    open_workspace,
+    parse_names,
+)
+from transmeta.cli.output import only_results_on_stdout, print_json, print_pairs, say, shown
+from transmeta.cli.plan import Plan, print_plan
+from transmeta.cli.progress import progress
+from transmeta.core import codec
+from transmeta.errors import InputError
+
+if TYPE_CHECKING:
+    from transmeta.core.task import Task
+    from transmeta.experiments.meta_train import RoundReport
+    from transmeta.workspace import Compute, Workspace
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MetaTrainConfig:
+    """What `meta-train` does; the keys of its TOML file.
+
+    Attributes:
+        targets: names of tasks, or paths, as other commands take them.
+        strategies: names; empty for all.
+        samples: random arms for each source and strategy, beside the defaults.
+    """
+
+    targets: tuple[str, ...]
+    rounds: int = 4
+    trials_per_round: int = 6
+    samples: int = 1
+    exploration: float = 0.5
+    strategies: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MetaTrainReport:
+    """What `meta-train` learned.
+
+    Attributes:
+        run: name under which the proposals are stored.
+        trials: of all rounds.
+        accepted: rounds whose policy was not worse on left-out targets.
+        loss_initial, loss_final: expected regret of the network on left-out targets, with random and with learned θ.
+    """
+
+    run: str
+    rounds: int
+    trials: int
+    fresh: int
+    accepted: int
+    loss_initial: float | None
+    loss_final: float | None
+    policy: str
+
+
+def meta_train(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(help="Tasks to learn from, such as glyphs-grek@3 or photos/.", show_default=False),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="A TOML file with the settings, in place of options."),
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", help="Rounds of propose, run, learn.")] = 4,
+    trials_per_round: Annotated[int, typer.Option("--trials-per-round", help="Trials on each target in a round.")] = 6,
+    samples: Annotated[int, typer.Option("--samples", help="Random choices for each source and strategy.")] = 1,
+    exploration: Annotated[float, typer.Option("--exploration", help="Share of trials that explore, 0 to 1.")] = 0.5,
+    strategies: Annotated[
+        str | None, typer.Option("--strategies", help="Names with commas between. By default all.")
+    ] = None,
+    run: Annotated[str | None, typer.Option("--run", help="Name of the run. By default made of the settings.")] = None,
+    executor: Executor = None,
+    address: Address = None,
+    workers: Workers = None,
+    cpus: Cpus = 1.0,
+    gpus: Gpus = 0.0,
+    workspace: WorkspaceFolder = DEFAULT_WORKSPACE,
+    store: StoreUrl = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learns the policy that `recommend` and `adapt` use, from trials on many targets.
+
+    Run it again after an interruption and it goes on where it was: each round's proposals are stored before they run.
+
+    Example: transmeta meta-train glyphs-grek@3 glyphs-thai@10 icons-time@3 --rounds 3
+    """
+    from transmeta.config import load_config
+    from transmeta.workspace import ExecutorKind
+
+    if config is not None and targets:
+        raise InputError(f"--config {config}: names the targets already; leave them out of the command")
+    settings = (
+        load_config(MetaTrainConfig, config)
+        if config is not None
+        else MetaTrainConfig(
+            targets=tuple(targets or ()),
+            rounds=rounds,
+            trials_per_round=trials_per_round,
+            samples=samples,
+            exploration=exploration,
+            strategies=parse_names(strategies, option="--strategies") or (),
+            seed=seed,
+        )
+    )
+    place = open_workspace(workspace, store=store)
+    compute = choose_compute(executor, address=address, workers=workers, cpus=cpus, gpus=gpus, default=ExecutorKind.RAY)
+    name = run or f"meta-{codec.digest(settings, length=10)}"
+    with only_results_on_stdout():
+        outcome = _run(settings, name=name, workspace=place, compute=compute, is_dry=dry_run, is_quiet=quiet)
+    if isinstance(outcome, Plan):
+        print_plan(outcome, as_json=as_json)
+    elif as_json:
+        print_json(outcome)
+    else:
+        print_pairs(
+            [
+                ("run", outcome.run),
+                ("trials", f"{outcome.trials}, {outcome.fresh} of them new"),
+                ("accepted", f"{outcome.accepted} of {outcome.rounds} rounds"),
+                ("expected regret", f"{shown(outcome.loss_initial)} at random, {shown(outcome.loss_final)} learned"),
+                ("policy", outcome.policy),
+            ]
+        )
+
+
+def _run(
+    config: MetaTrainConfig, *, name: str, workspace: "Workspace", compute: "Compute", is_dry: bool, is_quiet: bool
+) -> MetaTrainReport | Plan:
+    from transmeta.experiments.gate import left_out_gate
+    from transmeta.experiments.meta_train import MetaTrainPlan
+    from transmeta.experiments.meta_train import meta_train as learn
+    from transmeta.policies.files import save_policy
+    from transmeta.policies.network.learner import NetworkLearner
+    from transmeta.strategies.pool import arm_pool
+
+    tasks = _tasks(config)
+    library = workspace.environment().library()
+    cards = {card.id: card for task in tasks for card in library.candidates(task)}
+    arms = arm_pool(
+        tuple(cards.values()), samples=config.samples, seed=config.seed, strategies=config.strategies or None
+    )
+    plan = MetaTrainPlan(
+        run=name,
+        rounds=config.rounds,
+        trials_per_round=config.trials_per_round,
+        arms=arms,
+        exploration=config.exploration,
+        seed=config.seed,
+    )
+    trials = config.rounds * config.trials_per_round * len(tasks)
+    if is_dry:
+        names = tuple(task.id for task in tasks)
+        return Plan(targets=names, sources=tuple(cards), trials=trials, executor=compute.executor.value)
+    reports: list[RoundReport] = []
+
+    def on_round(report: "RoundReport") -> None:
+        reports.append(report)
+        if not is_quiet:
+            verdict = "accepted" if report.gate.is_accepted else "not accepted"
+            say(
+                f"round {report.round + 1}/{config.rounds}: {report.trials} trials, regret on left-out targets "
+                f"{report.gate.before:.3f} -> {report.gate.after:.3f}, {verdict}"
+            )
+
+    learner = NetworkLearner(proposer=workspace.proposer(tuple(cards.values())), seed=config.seed)
+    with workspace.store() as store, progress(total=trials, is_quiet=is_quiet) as on_result:
+        features = {task.id: workspace.features(task, store=store) for task in tasks}
+        with workspace.bench(compute, run=name, store=store, on_result=on_result) as bench:
+            policy = learn(
+                tasks,
+                features=features,
+                plan=plan,
+                learner=learner,
+                gate=left_out_gate(learner),
+                log=store,
+                bench=bench,
+                publish=lambda policy: save_policy(policy, workspace.policy_folder),
+                on_round=on_round,
+            )
+    return MetaTrainReport(
+        run=name,
+        rounds=config.rounds,
+        trials=sum(report.trials for report in reports),
+        fresh=sum(report.fresh for report in reports),
+        accepted=sum(report.gate.is_accepted for report in reports),
+        loss_initial=policy.progress.loss_initial if policy.progress else None,
+        loss_final=policy.progress.loss_final if policy.progress else None,
+        policy=str(workspace.policy_folder),
+    )
+
+
+def _tasks(config: MetaTrainConfig) -> "tuple[Task, ...]":
+    from transmeta.tasks.catalogue import find_task
+
+    tasks = tuple(find_task(name, seed=config.seed) for name in config.targets)
+    if len({task.dataset for task in tasks}) < 2:
+        raise InputError(
+            f"meta-train: {len(tasks)} target(s) of fewer than 2 data sets; name more, such as icons-time@3"
+        )
+    return tasks
