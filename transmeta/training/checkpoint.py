@@ -22,6 +22,8 @@ META: Final = "meta.json"
 MANIFEST: Final = "MANIFEST.json"
 HEADER_LIMIT_BYTES: Final = 64 * 2**20
 PICKLES: Final = (b"\x80", b"PK\x03\x04", b"\x93NUMPY")
+TYPES: Final = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")
+"""What weights are made of; torch cannot check every other type for values that are not finite."""
 
 
 def write_checkpoint(folder: Path, *, tensors: Mapping[str, Tensor], meta: Json) -> None:
@@ -59,7 +61,10 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Json]:
         if sha256(data) != digest:
             raise UnsafeFileError(f"{folder / name}: differs from its manifest (damaged or changed); use another one")
         contents[name] = data
-    meta: Json = json.loads(contents[META])
+    try:
+        meta: Json = json.loads(contents[META])
+    except (ValueError, RecursionError) as error:
+        raise UnsafeFileError(f"{folder / META}: not JSON ({error}); use another checkpoint") from error
     return parse_tensors(contents[WEIGHTS], where=str(folder / WEIGHTS)), meta
 
 
@@ -91,12 +96,12 @@ def parse_tensors(data: bytes, *, where: str) -> dict[str, Tensor]:
     Raises:
         UnsafeFileError: for a pickle, a damaged header, duplicate or path-like names, or values that are not finite.
     """
-    if data.startswith(PICKLES):
-        raise UnsafeFileError(
-            f"{where}: this is a pickle or NumPy file, which could run code; save the weights as .safetensors instead"
-        )
     size = int.from_bytes(data[:8], "little") if len(data) >= 8 else -1
-    if not 2 <= size <= min(HEADER_LIMIT_BYTES, len(data) - 8):
+    if not 2 <= size <= min(HEADER_LIMIT_BYTES, len(data) - 8) or data[8:9] != b"{":
+        if data.startswith(PICKLES):  # asked only here: a header of 128 bytes makes a sound file begin with 0x80 too
+            raise UnsafeFileError(
+                f"{where}: a pickle or NumPy file, which could run code; save the weights as .safetensors instead"
+            )
         raise UnsafeFileError(f"{where}: not a safetensors file (header of {size} bytes); give another file")
     _check_header(data[8 : 8 + size], where=where)
     try:
@@ -123,14 +128,18 @@ def _check_header(header: bytes, *, where: str) -> None:
 
     try:
         entries = json.loads(header, object_pairs_hook=unique)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UnsafeFileError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise UnsafeFileError(f"{where}: the header is not JSON; give another file") from error
     for name, entry in entries.items():
         if name == "__metadata__":
             continue
-        if not IDENTIFIER.fullmatch(name):
+        if not IDENTIFIER.fullmatch(name) or name.startswith("."):
             raise UnsafeFileError(f"{where}: tensor name {name[:40]!r} is not allowed; give another file")
-        shape = entry.get("shape", []) if isinstance(entry, dict) else None
+        if not isinstance(entry, dict) or entry.get("dtype") not in TYPES:
+            raise UnsafeFileError(f"{where}: tensor {name} is not of type {', '.join(TYPES)}; give another file")
+        shape = entry.get("shape")
         if (
             not isinstance(shape, list)
             or any(not isinstance(d, int) or d < 0 for d in shape)
@@ -145,6 +154,6 @@ def _read_manifest(path: Path) -> dict[str, str]:
     try:
         files = json.loads(path.read_text())["files"]
         manifest = {name: str(files[name]["sha256"]) for name in (WEIGHTS, META)}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnsafeFileError(f"{path}: not a manifest of ours; use another checkpoint") from error
     return manifest

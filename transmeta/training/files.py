@@ -36,8 +36,13 @@ def write_folder_atomically(folder: Path, fill: Callable[[Path], None]) -> None:
         if folder.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
             os.replace(folder, old / folder.name)
-            os.replace(staging, folder)
-            shutil.rmtree(old, ignore_errors=True)
+            try:
+                os.replace(staging, folder)
+            except BaseException:
+                os.replace(old / folder.name, folder)
+                raise
+            finally:
+                shutil.rmtree(old, ignore_errors=True)
         else:
             os.replace(staging, folder)
     except BaseException:
