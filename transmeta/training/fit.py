@@ -13,7 +13,7 @@ from transmeta.core.plan import OptimiserPlan, Schedule
 from transmeta.core.task import Metric
 from transmeta.errors import ConfigError, Diverged
 from transmeta.training.data import Split, TaskData
-from transmeta.training.inputs import CHUNK, Inputs
+from transmeta.training.inputs import CHUNK, Inputs, draw_offsets
 from transmeta.training.metric import evaluate
 from transmeta.training.planned import PlannedModel
 from transmeta.training.seeding import derive_seed
@@ -68,8 +68,8 @@ class FitState:
 class Fit:
     """Fits a planned model to a task, deterministic by seed.
 
-    The order of the data depends on seed and epoch only; each batch is cut into one share per replica and the loss is
-    divided by the size of the whole batch, so any number of replicas follows the same gradients.
+    The order of the data and its shifts depend on seed and epoch only; each batch is cut into one share per replica and
+    the loss is divided by the size of the whole batch, so any number of replicas follows the same gradients.
 
     Args:
         planned: is trained in place.
@@ -121,9 +121,10 @@ class Fit:
         """Runs epochs up to the next evaluation, `EVALUATIONS` of which are spread over all epochs.
 
         Raises:
-            Diverged: if the loss stopped being finite.
+            Diverged: if the loss or the logits stopped being finite.
             TrialFailure: if what was added takes no part.
         """
+        assert not self.is_done, "all epochs have been run"
         before = self.epoch
         losses: list[float] = []
         while not losses or not self._is_evaluated():
@@ -131,8 +132,7 @@ class Fit:
             losses.append(self._train_epoch())
             self.epoch += 1
             if not math.isfinite(losses[-1]):
-                rate = self._planned.plan.optimiser.learning_rate
-                raise Diverged(f"loss is {losses[-1]} in epoch {self.epoch}; lower learning_rate (now {rate:g})")
+                raise self._diverged(f"loss is {losses[-1]}")
         return FitReport(
             epoch=self.epoch,
             epochs=self.epochs,
@@ -142,10 +142,18 @@ class Fit:
         )
 
     def score(self, split: Split, *, name: str) -> float:
-        """Returns the metric on `split`; `name` is the key under which its frozen features are cached."""
+        """Returns the metric on `split`; `name` is the key under which its frozen features are cached.
+
+        Raises:
+            Diverged: if the logits are not finite: the last step can do that after a loss that was.
+        """
         self._open()
         inputs = self._read(split, name=name)
-        return evaluate(self._metric, logits=self._predict(inputs), labels=inputs.labels)
+        logits = self._predict(inputs)
+        value = evaluate(self._metric, logits=logits, labels=inputs.labels)
+        if not (bool(torch.isfinite(logits).all()) and math.isfinite(value)):
+            raise self._diverged(f"logits on the {name} split are not finite")
+        return value
 
     def state(self) -> FitState:
         """Returns a copy of weights and optimiser moments."""
@@ -159,13 +167,19 @@ class Fit:
         """Goes on from `state`, which was made under the same plan, model and data."""
         weights = {key.removeprefix("model."): v for key, v in state.tensors.items() if key.startswith("model.")}
         self._planned.model.load_state_dict(weights)
+        self._optimiser.state.clear()
         for index, parameter in enumerate(self._parameters()):
-            moments = {key: state.tensors.get(f"optimiser.{index}.{key}") for key in OPTIMISER_STATE}
-            if any(value is not None for value in moments.values()):
-                self._optimiser.state[parameter] = {k: v.clone() for k, v in moments.items() if v is not None}
+            saved = {key: state.tensors.get(f"optimiser.{index}.{key}") for key in OPTIMISER_STATE}
+            moments = {key: _laid_out(value, like=parameter) for key, value in saved.items() if value is not None}
+            if moments:
+                self._optimiser.state[parameter] = moments
         self.epoch = state.epoch
         self._is_checked = True  # loading writes to frozen parameters too, so their version counters no longer tell
         self._inputs.clear()
+
+    def _diverged(self, what: str) -> Diverged:
+        rate = self._planned.plan.optimiser.learning_rate
+        return Diverged(f"{what} in epoch {self.epoch}; lower learning_rate (now {rate:g})")
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self._planned.groups for parameter in group.parameters]
@@ -208,8 +222,12 @@ class Fit:
         self._module.eval()
         for step, batch in enumerate(batches):
             self._set_rates(step=step, steps=len(batches))
-            share = batch.tensor_split(replica.count)[replica.rank].to(self._device)
-            x, side = inputs.get(share, generator=generator)
+            offsets = (
+                draw_offsets(len(batch), limit=plan.augment_shift, generator=generator) if plan.augment_shift else None
+            )
+            mine = torch.arange(len(batch)).tensor_split(replica.count)[replica.rank]
+            share = batch[mine].to(self._device)
+            x, side = inputs.get(share, offsets=None if offsets is None else offsets[:, mine])
             logits = self._module(x, self._start, side)
             loss = functional.cross_entropy(logits, inputs.labels[share], reduction="sum") / len(batch)
             total += loss.detach() * len(batch)
@@ -254,6 +272,17 @@ class Fit:
             x, side = inputs.get(index)
             chunks.append(self._planned.model(x, self._start, side))
         return torch.cat(chunks)
+
+
+def _laid_out(saved: Tensor, *, like: nn.Parameter) -> Tensor:
+    """Returns a copy of an optimiser's tensor in the memory layout of its parameter.
+
+    A file does not keep the layout, and torch's fused AdamW takes it for granted: moments in another one would be
+    applied to the wrong weights without a word.
+    """
+    if saved.shape != like.shape:
+        return saved.detach().clone()  # the step count
+    return torch.empty_like(like, requires_grad=False).copy_(saved)
 
 
 def rate_at(plan: OptimiserPlan, done: int, *, steps: int) -> float:

@@ -24,7 +24,7 @@ class Inputs:
     Args:
         start: number of frozen stages to run ahead.
         keep_prepared: whether the side network will ask for the prepared inputs too.
-        shift: random shifts by up to this many pixels in `augmented`.
+        shift: whether `get` will be asked for shifted images, and by how many pixels at most.
     """
 
     def __init__(
@@ -54,18 +54,18 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def get(self, index: Tensor, *, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor | None]:
+    def get(self, index: Tensor, *, offsets: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Returns (input of stage `start`, prepared inputs for the side network or None) of the examples at `index`.
 
         Args:
-            generator: draws the random shifts; None for none, as in evaluation.
+            offsets: of each example, as `draw_offsets` returns them; None for no shift, as in evaluation.
         """
         if self._hidden is not None:
             side = self._prepared[index] if self._keep_prepared and self._prepared is not None else None
             return self._hidden[index], side
         prepared = self._prepare(index)
-        if self._shift and generator is not None:
-            prepared = shifted(prepared, limit=self._shift, generator=generator)
+        if self._shift and offsets is not None:
+            prepared = shifted(prepared, limit=self._shift, offsets=offsets.to(self._device))
         return self._prefix(prepared), prepared if self._keep_prepared else None
 
     def _fill(self) -> None:
@@ -88,18 +88,22 @@ class Inputs:
         self._prepared = torch.cat(prepared_chunks) if prepared_chunks else None
 
     def _prepare(self, index: Tensor) -> Tensor:
-        return prepare(self._raw[index].to(self._device), card=self._card)
+        return prepare(self._raw[index.to(self._raw.device)].to(self._device), card=self._card)
 
     @torch.no_grad()
     def _prefix(self, prepared: Tensor) -> Tensor:
         return self._model.run(prepared, start=0, stop=self.start)
 
 
-def shifted(images: Tensor, *, limit: int, generator: torch.Generator) -> Tensor:
-    """Returns each of `images` (batch, channels, height, width) moved by up to `limit` pixels, edges repeated."""
+def draw_offsets(count: int, *, limit: int, generator: torch.Generator) -> Tensor:
+    """Returns int64 (2, count), the rows and columns in 0 to 2·`limit` at which each image's window begins."""
+    return torch.randint(0, 2 * limit + 1, (2, count), generator=generator)
+
+
+def shifted(images: Tensor, *, limit: int, offsets: Tensor) -> Tensor:
+    """Returns each of `images` (batch, channels, height, width) moved by `offsets` − `limit` pixels, edges repeated."""
     batch, _, height, width = images.shape
     padded = functional.pad(images, (limit,) * 4, mode="replicate")
-    offsets = torch.randint(0, 2 * limit + 1, (2, batch), generator=generator).to(images.device)
     rows = (torch.arange(height, device=images.device)[None] + offsets[0][:, None])[:, :, None]
     columns = (torch.arange(width, device=images.device)[None] + offsets[1][:, None])[:, None, :]
     example = torch.arange(batch, device=images.device)[:, None, None]
