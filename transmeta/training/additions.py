@@ -97,11 +97,10 @@ def add(model: StagedModel, addition: Addition, *, card: ModelCard) -> list[nn.P
         model.side = SideFeatures(card=card, width=addition.width)
         return list(model.side.parameters())
     added: list[nn.Parameter] = []
-    for stage in list(model.stages)[addition.cut :]:
-        for parent, name, layer in _layers(stage):
-            wrapped = _wrap(layer, addition)
-            setattr(parent, name, wrapped)
-            added += [p for key, p in wrapped.named_parameters() if not key.startswith("base.")]
+    for parent, name, layer in _layers(model, start=addition.cut):
+        wrapped = _wrap(layer, addition)
+        setattr(parent, name, wrapped)
+        added += [p for key, p in wrapped.named_parameters() if not key.startswith("base.")]
     if not added:
         raise TrialFailure(f"{type(addition).__name__}: no layer from stage {addition.cut} on can take it")
     return added
@@ -131,11 +130,15 @@ def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
     return height, width
 
 
-def _layers(stage: nn.Module) -> list[tuple[nn.Module, str, nn.Linear | nn.Conv2d]]:
-    """Returns (parent, attribute, layer) of each linear layer and each dense convolution, depthwise ones left out."""
+def _layers(model: StagedModel, *, start: int) -> list[tuple[nn.Module, str, nn.Linear | nn.Conv2d]]:
+    """Returns (parent, attribute, layer) of each linear layer and each dense convolution from stage `start` on.
+
+    Depthwise convolutions are left out; a stage may itself be such a layer.
+    """
     found: list[tuple[nn.Module, str, nn.Linear | nn.Conv2d]] = []
-    for parent in stage.modules():
-        for name, child in parent.named_children():
+    for index, stage in list(enumerate(model.stages))[start:]:
+        inside = [(parent, name, child) for parent in stage.modules() for name, child in parent.named_children()]
+        for parent, name, child in [(model.stages, str(index), stage), *inside]:
             if isinstance(child, nn.Linear) or (isinstance(child, nn.Conv2d) and child.groups == 1):
                 found.append((parent, name, child))
     return found

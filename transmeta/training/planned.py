@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from transmeta.core.model import ModelCard
-from transmeta.core.plan import Initialisation, Scope, TransferPlan
+from transmeta.core.plan import Initialisation, Scope, SideNetwork, TransferPlan
 from transmeta.errors import TrialFailure
 from transmeta.training import additions
 from transmeta.training.seeding import derive_seed
@@ -78,9 +78,10 @@ def apply(plan: TransferPlan, *, model: StagedModel, card: ModelCard, class_coun
         TrialFailure: if the plan does not fit the model or leaves nothing to train.
     """
     stage_count = len(model.stages)
-    outside = [index for index in plan.trainable if not 0 <= index < stage_count]
+    cuts = [addition.cut for addition in plan.additions if not isinstance(addition, SideNetwork)]
+    outside = [index for index in (*plan.trainable, *cuts) if not 0 <= index < stage_count]
     if outside:
-        raise TrialFailure(f"the plan trains stage {outside[0]}, but {card.id} has stages 0 to {stage_count - 1}")
+        raise TrialFailure(f"the plan changes stage {outside[0]}, but {card.id} has stages 0 to {stage_count - 1}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "initialise"))
         if plan.initialisation is Initialisation.RANDOM:
