@@ -34,7 +34,7 @@ class BiasOnly:
     def space(self, model: ModelCard) -> ConfigurationSpace:
         """Returns the optimiser's numbers, at higher rates than for all weights."""
         return space_of(
-            learning_rate(low=5e-4, high=2e-2, default=8e-3),
+            learning_rate(low=5e-4, high=2e-2, default=8e-3, model=model),
             epochs(low=10, high=40, default=20),
             head_multiplier(),
             layer_decay(),

@@ -36,7 +36,7 @@ class FullFinetune:
     def space(self, model: ModelCard) -> ConfigurationSpace:
         """Returns the optimiser's numbers, the head's and the earlier stages' rates apart."""
         return space_of(
-            learning_rate(low=1e-4, high=1e-2, default=4e-3),
+            learning_rate(low=1e-4, high=1e-2, default=4e-3, model=model),
             epochs(low=10, high=40, default=20),
             head_multiplier(),
             layer_decay(),

@@ -3,6 +3,7 @@
 Ranges are for AdamW on some 10⁵ weights, 30 to 2000 training examples and batches of 32.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -33,6 +34,8 @@ SCHEDULE: Final = "schedule"
 WARMUP: Final = "warmup"
 AUGMENT_SHIFT: Final = "augment_shift"
 
+SMALL: Final = 100_000
+"""Weights of a model that the default learning rates were found on."""
 SHIFT: Final = 2
 """Pixels; at 32×32 a class survives it."""
 
@@ -54,8 +57,17 @@ def log_integer(name: str, *, low: int, high: int, default: int) -> UniformInteg
     return UniformIntegerHyperparameter(name, low, high, default_value=default, log=True)
 
 
-def learning_rate(*, low: float, high: float, default: float) -> UniformFloatHyperparameter:
-    """Returns the learning rate of the last trained stage, or of the head where only the head is trained."""
+def learning_rate(
+    *, low: float, high: float, default: float, model: ModelCard | None = None
+) -> UniformFloatHyperparameter:
+    """Returns the learning rate of the last trained stage, or of the head where only the head is trained.
+
+    Args:
+        model: whose transferred weights are trained, so that a larger one starts lower: the default falls with the
+            square root of the weights above `SMALL`.
+    """
+    if model is not None and model.parameter_count > SMALL:
+        default = max(low, float(f"{default * math.sqrt(SMALL / model.parameter_count):.2g}"))
     return log_float(LEARNING_RATE, low=low, high=high, default=default)
 
 

@@ -38,7 +38,7 @@ class L2SpFinetune:
         return space_of(
             log_float("strength", low=1e-3, high=1.0, default=1e-1),
             log_float("head_strength", low=1e-4, high=1e-1, default=1e-2),
-            learning_rate(low=1e-4, high=1e-2, default=4e-3),
+            learning_rate(low=1e-4, high=1e-2, default=4e-3, model=model),
             epochs(low=10, high=40, default=20),
             head_multiplier(),
             layer_decay(),

@@ -39,7 +39,7 @@ class LoraFinetune:
             log_integer("rank", low=1, high=16, default=4),
             log_float("scale", low=1.0, high=32.0, default=8.0),
             stage_index("cut", low=0, high=model.stage_count - 1, default=0),
-            learning_rate(low=5e-4, high=2e-2, default=8e-3),
+            learning_rate(low=5e-4, high=2e-2, default=8e-3, model=model),
             epochs(low=10, high=40, default=20),
             head_multiplier(),
             weight_decay(),

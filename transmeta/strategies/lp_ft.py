@@ -39,7 +39,7 @@ class ProbeThenFinetune:
         return space_of(
             UniformIntegerHyperparameter("probe_epochs", 5, 20, default_value=10),
             log_float("probe_learning_rate", low=1e-3, high=1e-1, default=2e-2),
-            learning_rate(low=1e-4, high=1e-2, default=2e-3),
+            learning_rate(low=1e-4, high=1e-2, default=2e-3, model=model),
             epochs(low=5, high=30, default=15),
             head_multiplier(low=0.3, high=10.0, default=1.0),
             layer_decay(),

@@ -39,7 +39,7 @@ class PartialFreeze:
         return space_of(
             cut,
             CategoricalHyperparameter("scope", [Scope.ALL.value, Scope.BIAS.value], default_value=Scope.ALL.value),
-            learning_rate(low=3e-4, high=2e-2, default=5e-3),
+            learning_rate(low=3e-4, high=2e-2, default=5e-3, model=model),
             epochs(low=10, high=40, default=20),
             head_multiplier(),
             *layer_decay_above(cut, model=model),

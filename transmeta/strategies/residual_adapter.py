@@ -35,7 +35,7 @@ class AdapterFinetune:
         """Returns the cut and the optimiser's numbers."""
         return space_of(
             stage_index("cut", low=0, high=model.stage_count - 1, default=0),
-            learning_rate(low=5e-4, high=2e-2, default=8e-3),
+            learning_rate(low=5e-4, high=2e-2, default=8e-3, model=model),
             epochs(low=10, high=40, default=20),
             head_multiplier(),
             weight_decay(),

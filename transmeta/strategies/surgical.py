@@ -35,7 +35,7 @@ class Surgical:
         """Returns the stage and the optimiser's numbers; by default a middle stage."""
         return space_of(
             stage_index("stage", low=0, high=model.stage_count - 1, default=model.stage_count // 2),
-            learning_rate(low=3e-4, high=2e-2, default=5e-3),
+            learning_rate(low=3e-4, high=2e-2, default=5e-3, model=model),
             epochs(low=10, high=40, default=20),
             head_multiplier(),
             weight_decay(),
