@@ -19,15 +19,20 @@ Gate = Callable[[Sequence[Experience], Sequence[Experience]], "GateReport"]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GateReport:
-    """Mean regret on left-out targets, lower is better, of the policy in force and of the new one."""
+    """Mean regret on left-out targets, lower is better, of the policy in force and of the new one.
+
+    Attributes:
+        tolerance: one standard error of the difference: less than that is noise, and more experience is then preferred.
+    """
 
     before: float
     after: float
+    tolerance: float
 
     @property
     def is_accepted(self) -> bool:
         """Whether the new policy is not worse."""
-        return self.after <= self.before + 1e-9
+        return self.after <= self.before + self.tolerance + 1e-9
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
