@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 
 from transmeta.core.experience import MetaFeatures
-from transmeta.core.model import SCRATCH
 from transmeta.core.outcome import Evidence
 from transmeta.core.protocols import Policy
 from transmeta.core.task import Params
+from transmeta.policies.table import is_scratch
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ def recommend(features: MetaFeatures, *, policy: Policy, count: int, seed: int =
             interval=None if suggestion.low is None or suggestion.high is None else (suggestion.low, suggestion.high),
             predicted_cost_s=suggestion.predicted_cost_s,
             evidence=suggestion.evidence,
-            transfer=not suggestion.arm.source.startswith(SCRATCH),
+            transfer=not is_scratch(suggestion.arm.source),
         )
         for suggestion in policy.suggest(features, (), count=count, seed=seed)
     ]
