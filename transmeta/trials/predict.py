@@ -12,7 +12,7 @@ from transmeta.core import codec
 from transmeta.core.model import ModelCard
 from transmeta.core.task import Metric
 from transmeta.core.trial import TrialSpec
-from transmeta.errors import UnsafeFileError
+from transmeta.errors import TrialFailure, UnsafeFileError
 from transmeta.models.library import ModelLibrary, load_weights
 from transmeta.strategies.catalogue import find_strategy
 from transmeta.tasks.encoding import TableEncoder
@@ -59,6 +59,7 @@ class AdaptedModel:
 
         Raises:
             UnsafeFileError: if the folder holds no model of ours, or a damaged one.
+            UnknownNameError: if its strategy or architecture is not installed.
         """
         tensors, meta_json = read_checkpoint(folder)
         try:
@@ -69,13 +70,18 @@ class AdaptedModel:
             ) from error
         plan = find_strategy(meta.spec.strategy.name).plan(meta.spec.strategy.params, meta.card)
         blank = dataclasses.replace(meta.card, weights=None, weights_sha256=None)
-        planned = apply(
-            plan,
-            model=ModelLibrary().load(blank),
-            card=meta.card,
-            class_count=len(meta.classes),
-            seed=derive_seed(meta.spec.seed, "plan"),
-        )
+        try:
+            planned = apply(
+                plan,
+                model=ModelLibrary().load(blank),
+                card=meta.card,
+                class_count=len(meta.classes),
+                seed=derive_seed(meta.spec.seed, "plan"),
+            )
+        except TrialFailure as failure:
+            raise UnsafeFileError(
+                f"{folder}: not a fine-tuned model ({failure}); give the folder of `adapt --out`"
+            ) from failure
         load_weights(planned.model, tensors, where=str(folder))
         return cls(planned.model, meta=meta)
 

@@ -25,6 +25,8 @@ from transmeta.trials.environment import Environment
 
 THREADS: Final = 1
 """Torch threads in a process that runs trials: more of them slow small models down, and would change their sums."""
+FAILURES: Final = (TrialFailure, torch.OutOfMemoryError)
+"""What is the strategy's fault, and so a result."""
 
 
 @final
@@ -61,7 +63,7 @@ class TrialRun:
         self._fit: Fit | None = None
         try:
             self._planned, self._fit = self._open(self._card, environment)
-        except TrialFailure as failure:
+        except FAILURES as failure:
             self._reason = str(failure)
 
     def _open(self, card: ModelCard, environment: Environment) -> tuple[PlannedModel, Fit]:
@@ -73,15 +75,20 @@ class TrialRun:
         fit = Fit(planned, self._data, metric=spec.target.metric, seed=derive_seed(spec.seed, "fit"))
         return planned, fit
 
+    @property
+    def parameter_count(self) -> int:
+        """Trainable weights; 0 where the plan could not be applied."""
+        return self._planned.parameter_count if self._planned else 0
+
     def advance(self) -> Measurement | TrialResult:
         """Runs up to the next measurement and returns it; or the result, once all epochs are done or one failed."""
         if self._fit is None:
             return self._result(TrialStatus.FAILED)
-        if self._fit.is_done:
-            return self._complete()
         try:
+            if self._fit.is_done:
+                return self._complete()
             report = self._fit.advance()
-        except (TrialFailure, torch.OutOfMemoryError) as failure:
+        except FAILURES as failure:
             self._reason = str(failure)
             return self._result(TrialStatus.FAILED)
         measurement = Measurement(
@@ -115,7 +122,7 @@ class TrialRun:
             test_score=test_score,
             cost_s=round(time.process_time() - self._cost_start, 6),
             wall_s=round(time.perf_counter() - self._wall_start, 6),
-            parameter_count=self._planned.parameter_count if self._planned else 0,
+            parameter_count=self.parameter_count,
             reason=self._reason,
         )
 

@@ -50,8 +50,12 @@ class SourceSpec:
         check_identifier(self.name, kind="model name")
         if not self.tasks:
             raise DataError(f"source {self.name}: no tasks; name at least one")
-        if len({(task.modality, len(task.shape)) for task in self.tasks}) > 1:
-            raise DataError(f"source {self.name}: images and tables cannot be mixed; train one model for each")
+        sizes = {
+            (task.modality, *(task.shape[:2] if task.modality is Modality.IMAGE else task.shape)) for task in self.tasks
+        }
+        if len(sizes) > 1:
+            shown = ", ".join(f"{task.name} {task.shape}" for task in self.tasks)
+            raise DataError(f"source {self.name}: tasks of different sizes ({shown}); train one model for each size")
 
     @property
     def model_id(self) -> str:
