@@ -91,7 +91,7 @@ class AdaptedModel:
         with torch.inference_mode():
             for begin in range(0, len(x), CHUNK):
                 inputs = prepare(torch.from_numpy(x[begin : begin + CHUNK]), card=self.meta.card)
-                chunks.append(torch.softmax(self._model(inputs), dim=1).double().numpy())
+                chunks.append(torch.softmax(self._model(inputs).double(), dim=1).numpy())
         return np.concatenate(chunks) if chunks else np.zeros((0, len(self.meta.classes)))
 
     def score(self, split: Split, *, metric: Metric) -> float:

@@ -37,7 +37,7 @@ def test_probabilities_are_those_of_as_many_classes_and_sum_to_one(kept, digits_
 
     assert probabilities.shape == (len(digits_data.test), 10)
     assert probabilities.min() >= 0
-    assert probabilities.sum(axis=1) == pytest.approx(1.0, abs=1e-6)
+    assert probabilities.sum(axis=1) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_an_example_is_predicted_alike_alone_and_among_others(kept, digits_data):
