@@ -29,13 +29,18 @@ def class_indices(values: npt.NDArray[np.generic], *, where: str) -> tuple[Label
     Raises:
         DataError: for values that are not classes: missing, fractions, objects, or more than `MAX_CLASSES`.
     """
-    kinds = {"O": _texts, "f": _whole_numbers}
-    if values.dtype.kind not in "biuUfO":
-        raise DataError(f"{where}: labels of type {values.dtype}; give integers or texts")
-    known = kinds[values.dtype.kind](values, where) if values.dtype.kind in kinds else values
-    names, indices = np.unique(known, return_inverse=True)
+    names, indices = np.unique(_known(values, where), return_inverse=True)
     check_class_count(len(names), where=where)
     return indices.astype(np.int64).reshape(-1), tuple(str(name) for name in names)
+
+
+def class_texts(values: npt.NDArray[np.generic], *, where: str) -> tuple[str, ...]:
+    """Returns the name of each value's class, as `class_indices` would name it, however few classes there are.
+
+    Raises:
+        DataError: for values that are not classes.
+    """
+    return tuple(str(value) for value in _known(values, where))
 
 
 def check_class_count(count: int, *, where: str) -> None:
@@ -76,6 +81,13 @@ def check_splittable(
             f"{where}: class {shown(class_names[smallest])} has {counts[smallest]} different {what}{copies}; "
             f"at least {parts} are needed, one for each split: add {what} or leave the class out"
         )
+
+
+def _known(values: npt.NDArray[np.generic], where: str) -> npt.NDArray[np.generic]:
+    kinds = {"O": _texts, "f": _whole_numbers}
+    if values.dtype.kind not in "biuUfO":
+        raise DataError(f"{where}: labels of type {values.dtype}; give integers or texts")
+    return kinds[values.dtype.kind](values, where) if values.dtype.kind in kinds else values
 
 
 def _texts(values: npt.NDArray[np.generic], where: str) -> npt.NDArray[np.generic]:

@@ -13,7 +13,7 @@ from transmeta.core.task import Modality, Params, Task
 from transmeta.errors import DataError
 from transmeta.tasks import fingerprint
 from transmeta.tasks.encoding import MISSING, Column, Features, TableEncoder, fit_encoder, nearest_column
-from transmeta.tasks.labels import check_splittable, class_indices, shown
+from transmeta.tasks.labels import check_splittable, class_indices, class_texts, shown
 from transmeta.tasks.params import check_keys, existing, path_of, slug, text_of
 from transmeta.tasks.split import OWN_FRACTIONS, Index, Limits, Partition, row_groups, stratified
 from transmeta.training.data import Labels, TaskData
@@ -91,6 +91,20 @@ def read_unlabelled(path: Path, *, encoder: TableEncoder) -> Features:
     frame = _frame(file)
     wanted = [nearest_column(column.name, known=list(frame.columns), where=str(file)) for column in encoder.columns]
     return encoder.encode(_columns(frame[wanted], where=str(file)), where=str(file))
+
+
+def read_labels(path: Path, *, label: str) -> tuple[str, ...] | None:
+    """Returns the class that the column `label` names in each row; None if there is no such column, or it is empty.
+
+    Raises:
+        DataError: if the file cannot be read, or only some of the rows have a label.
+    """
+    file = existing(path)
+    frame = _frame(file)
+    if label not in frame.columns or frame[label].isna().all():
+        return None
+    where = f"{file}: column {shown(label)}"
+    return class_texts(_label_values(frame[label], where=where), where=where)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
