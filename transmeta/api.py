@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import re
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from transmeta.experiments.run import OnResult
 from transmeta.experiments.search import Halving
 from transmeta.tasks.arrays import ArrayTasks, encode
 from transmeta.tasks.catalogue import find_task, load_task
+from transmeta.training.checkpoint import MANIFEST
 from transmeta.training.files import write_atomically
 from transmeta.trials.predict import AdaptedModel, copy_model
 from transmeta.workspace import Compute, ExecutorKind, Workspace, code_version
@@ -94,20 +96,20 @@ def adapt(
     started_s = time.monotonic() - elapsed_s
     spending = Budget(trials=trials, wall_s=None if budget is None else parse_duration(budget))
     check_budget(spending)
+    if out is not None:
+        check_out(out)
     task = data if isinstance(data, Task) else find_task(str(data), seed=seed, label=label)
     workspace = workspace or Workspace()
     compute = compute or default_compute(spending)
     with TemporaryDirectory(prefix="transmeta-adapt-") as folder, workspace.store() as store:
-        features = workspace.features(task, store=store)
-        chosen = workspace.policy(task, folder=policy)
-        run = f"adapt-{task.id}"
-        with workspace.bench(compute, run=run, store=store, checkpoints=Path(folder), on_result=on_result) as bench:
+        run, kept = f"adapt-{task.id}", Path(folder)
+        with workspace.bench(compute, run=run, store=store, checkpoints=kept, on_result=on_result) as bench:
             found = search_target(
                 task,
-                features=features,
-                policy=chosen,
+                features=workspace.features(task, store=store),
+                policy=workspace.policy(task, folder=policy),
                 bench=bench,
-                budget=_less_reserve(spending, compute),
+                budget=less_reserve(spending, compute),
                 halving=Halving(),
                 seed=seed,
                 clock=lambda: time.monotonic() - started_s,
@@ -268,13 +270,27 @@ def parse_duration(text: str | float) -> float:
     return seconds
 
 
+def check_out(out: Path) -> None:
+    """Checks that a model may be written to the folder `out`, in place of what is there.
+
+    Raises:
+        InputError: if it cannot be written, or holds anything but a model of ours, which would be lost.
+    """
+    if out.exists() and not (out / MANIFEST).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{out}: holds something else than a model, which would be lost; give a new folder")
+    parent = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise InputError(f"{out}: cannot be written, because of {parent}; give another folder")
+
+
 def default_compute(budget: Budget) -> Compute:
     """Returns where trials run if nobody says: this process for a short time, Ray otherwise."""
     is_short = budget.wall_s is not None and budget.wall_s < SHORT_S
     return Compute(executor=ExecutorKind.LOCAL if is_short or budget.wall_s is None else ExecutorKind.RAY)
 
 
-def _less_reserve(budget: Budget, compute: Compute) -> Budget:
+def less_reserve(budget: Budget, compute: Compute) -> Budget:
+    """Returns what of a time budget trials may use, so that closing the executor fits into it as well."""
     if budget.wall_s is None:
         return budget
     reserve = min(RESERVE_S[compute.executor], 0.2 * budget.wall_s)

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import functools
+import math
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from transmeta.errors import ConflictError, InputError, UnknownNameError
 from transmeta.execution.local import LocalExecutor
 from transmeta.experiments.run import OnResult, Workbench
 from transmeta.policies.files import POLICY_FILE, load_policy
+from transmeta.policies.portfolio import PortfolioLearner
 from transmeta.stores.sql import SqlExperienceStore
 from transmeta.strategies.catalogue import SpaceProposer
 from transmeta.trials.describe import describe
@@ -36,6 +38,15 @@ class ExecutorKind(StrEnum):
     """In this process, one after another."""
     RAY = "ray"
     """By Ray Tune: on the cluster at an address, or on all cores of this machine."""
+
+
+class SchedulerKind(StrEnum):
+    """Who stops trials early."""
+
+    NONE = "none"
+    """The search itself: synchronous halving, the same trials on every executor."""
+    ASHA = "asha"
+    """Ray Tune's asynchronous halving: never waits, so what is stopped depends on the cluster."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +96,7 @@ class Workspace:
 
     @contextmanager
     def store(self) -> Iterator[SqlExperienceStore]:
-        """Opens the experience for the length of the block."""
-        if self.store_url is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+        """Opens the experience for the length of the block; the folder is made by the first write."""
         with SqlExperienceStore.open(self.store_url or str(self.folder / "experience.db")) as store:
             yield store
 
@@ -109,12 +118,20 @@ class Workspace:
     def policy(self, target: Task, *, folder: Path | None = None) -> Policy:
         """Returns the policy in `folder`, or else the workspace's own, or else the one that ships with the package.
 
+        Where none of them is there, it is the portfolio without experience, which draws arms evenly.
+
         Raises:
             InputError: if `folder` holds no policy.
         """
         proposer = self.proposer(self.environment().library().candidates(target))
-        chosen = folder or (self.policy_folder if (self.policy_folder / POLICY_FILE).is_file() else PACKAGED_POLICY)
-        return load_policy(chosen, proposer=proposer)
+        chosen = folder or self.found_policy()
+        return (
+            PortfolioLearner(proposer=proposer).initial() if chosen is None else load_policy(chosen, proposer=proposer)
+        )
+
+    def found_policy(self) -> Path | None:
+        """Returns the folder of the workspace's own policy, or else of the packaged one; None if there is neither."""
+        return next((path for path in (self.policy_folder, PACKAGED_POLICY) if (path / POLICY_FILE).is_file()), None)
 
     @contextmanager
     def bench(
@@ -124,18 +141,21 @@ class Workspace:
         run: str,
         store: SqlExperienceStore,
         checkpoints: Path | None = None,
+        scheduler: SchedulerKind = SchedulerKind.NONE,
         on_result: OnResult = lambda result: None,
     ) -> Iterator[Workbench]:
         """Opens the executor that `compute` names, for the length of the block.
 
         Args:
             run: name of the run, for the provenance of its trials.
+            scheduler: who stops trials early; Tune's own need Ray.
 
         Raises:
             InfeasibleError: if no node can run one trial.
+            InputError: if the executor cannot do what is asked of it.
             UnavailableError: if the cluster is out of reach.
         """
-        with _executor(compute, self.environment(checkpoints=checkpoints)) as executor:
+        with _executor(compute, self.environment(checkpoints=checkpoints), scheduler) as executor:
             yield Workbench(
                 executor=executor,
                 store=store,
@@ -156,6 +176,28 @@ def parse_executor(text: str) -> ExecutorKind:
         raise UnknownNameError("executor", name=text, known=[kind.value for kind in ExecutorKind]) from None
 
 
+def parse_scheduler(text: str) -> SchedulerKind:
+    """Returns the scheduler called `text`.
+
+    Raises:
+        UnknownNameError: if there is none.
+    """
+    try:
+        return SchedulerKind(text)
+    except ValueError:
+        raise UnknownNameError("scheduler", name=text, known=[kind.value for kind in SchedulerKind]) from None
+
+
+def check_scheduler(scheduler: SchedulerKind, *, compute: Compute) -> None:
+    """Checks that the executor has the scheduler.
+
+    Raises:
+        InputError: if not.
+    """
+    if scheduler is not SchedulerKind.NONE and compute.executor is not ExecutorKind.RAY:
+        raise InputError(f"scheduler {scheduler.value}: it is Ray Tune's; use --executor ray, or --scheduler none")
+
+
 @functools.cache
 def code_version() -> str:
     """Returns the version, with the commit where the package runs from a checkout."""
@@ -170,7 +212,8 @@ def code_version() -> str:
 
 
 @contextmanager
-def _executor(compute: Compute, environment: Environment) -> Iterator[TrialExecutor]:
+def _executor(compute: Compute, environment: Environment, scheduler: SchedulerKind) -> Iterator[TrialExecutor]:
+    check_scheduler(scheduler, compute=compute)
     if compute.executor is ExecutorKind.LOCAL:
         if compute.gpus:
             raise InputError(f"gpus: {compute.gpus:g} asked for, but the local executor has none; use --executor ray")
@@ -178,11 +221,19 @@ def _executor(compute: Compute, environment: Environment) -> Iterator[TrialExecu
         return
     from transmeta.execution.ray.session import session
 
-    with session(address=compute.address, cpus=compute.workers):
-        from transmeta.execution.ray.resources import Resources
+    cpus = None if compute.workers is None else math.ceil(compute.workers * compute.cpus)
+    with session(address=compute.address, cpus=cpus):
+        from transmeta.execution.ray.resources import Resources, slots
+        from transmeta.execution.ray.schedulers import asha
         from transmeta.execution.ray.tuner import TuneExecutor
 
-        yield TuneExecutor(environment=environment, resources=Resources(cpus=compute.cpus, gpus=compute.gpus))
+        resources = Resources(cpus=compute.cpus, gpus=compute.gpus)
+        slots(resources)  # refuses now what no node can give, before anything is computed
+        yield TuneExecutor(
+            environment=environment,
+            resources=resources,
+            scheduler=asha() if scheduler is SchedulerKind.ASHA else None,
+        )
 
 
 def _provenance(run: str, executor: str) -> Provenance:
