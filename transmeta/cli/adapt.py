@@ -1,0 +1,119 @@
+"""`transmeta adapt`: a fine-tuned model for a data set, within a budget."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transmeta.cli.clock import elapsed_s
+from transmeta.cli.options import (
+    DEFAULT_WORKSPACE,
+    Address,
+    AsJson,
+    Cpus,
+    DryRun,
+    Executor,
+    Gpus,
+    Label,
+    PolicyFolder,
+    Quiet,
+    Seed,
+    StoreUrl,
+    TimeBudget,
+    Trials,
+    Workers,
+    WorkspaceFolder,
+    choose_compute,
+    open_workspace,
+)
+from transmeta.cli.output import only_results_on_stdout, print_json, print_pairs, shown, shown_params
+from transmeta.cli.plan import planned_search, print_plan
+from transmeta.cli.progress import progress
+
+
+def adapt(
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="A folder of images (class = sub-folder), a .csv, .parquet or .npz file, or a task by name.",
+            show_default=False,
+        ),
+    ],
+    budget: TimeBudget = None,
+    trials: Trials = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where the model goes, with a report; a model there is replaced."),
+    ] = None,
+    label: Label = "label",
+    policy: PolicyFolder = None,
+    workspace: WorkspaceFolder = DEFAULT_WORKSPACE,
+    store: StoreUrl = None,
+    executor: Executor = None,
+    address: Address = None,
+    workers: Workers = None,
+    cpus_per_worker: Cpus = 1.0,
+    gpus_per_worker: Gpus = 0.0,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fine-tune the best model for your data within a budget of time or trials.
+
+    Example: transmeta adapt --data photos/ --budget 2m --out model
+    """
+    with only_results_on_stdout():
+        from transmeta import api
+        from transmeta.core.trial import Budget
+
+        spending = Budget(trials=trials, wall_s=None if budget is None else api.parse_duration(budget))
+        compute = choose_compute(
+            executor,
+            address=address,
+            workers=workers,
+            cpus=cpus_per_worker,
+            gpus=gpus_per_worker,
+            default=api.default_compute(spending).executor,
+        )
+        opened = open_workspace(workspace, store=store)
+        if out is not None:
+            api.check_out(out)
+        if dry_run:
+            plan = planned_search(data, label=label, seed=seed, budget=spending, workspace=opened, compute=compute)
+        else:
+            with progress(total=trials, is_quiet=quiet) as on_result:
+                report = api.adapt(
+                    data,
+                    budget=spending.wall_s,
+                    trials=trials,
+                    out=out,
+                    label=label,
+                    workspace=opened,
+                    compute=compute,
+                    policy=policy,
+                    seed=seed,
+                    elapsed_s=elapsed_s(),
+                    on_result=on_result,
+                )
+    if dry_run:
+        print_plan(plan, as_json=as_json)
+    elif as_json:
+        print_json(report)
+    else:
+        choice = (
+            f"{report.strategy} from {report.source}" if report.transfer else "trained from scratch: do not transfer"
+        )
+        print_pairs(
+            [
+                ("target", report.target),
+                (f"test {report.metric}", shown(report.test_score)),
+                (f"validation {report.metric}", shown(report.validation_score)),
+                ("chosen", choice),
+                ("with", shown_params(report.params)),
+                ("trials", f"{report.trials} in {report.seconds:.1f} s"),
+                ("model", report.model_path or "not kept; give --out DIR"),
+            ]
+        )

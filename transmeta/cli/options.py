@@ -1,0 +1,185 @@
+"""The options that commands share, and the values that they stand for."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from transmeta.core.task import ParamValue
+from transmeta.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from transmeta.workspace import Compute, ExecutorKind, Workspace
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A folder of images (class = sub-folder), a .csv, .parquet or .npz file, or a task by name "
+        "(see: transmeta ls tasks). With @10 at the end: 10 training examples per class.",
+        show_default=False,
+    ),
+]
+Label = Annotated[str, typer.Option("--label", help="The column to predict, in tables.")]
+PolicyFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        metavar="DIR",
+        help="Folder of a policy. By default the workspace's own, else the one that ships with transmeta.",
+    ),
+]
+Trials = Annotated[
+    int | None,
+    typer.Option("--trials", help="Number of trials. Alone, it gives the same result wherever it is run."),
+]
+TimeBudget = Annotated[
+    str | None,
+    typer.Option("--budget", metavar="TIME", help="Wall time from the start of the command: 90s, 2m, 1h30m."),
+]
+WorkspaceFolder = Annotated[
+    Path, typer.Option("--workspace", metavar="DIR", help="Folder of experience, models and policy.")
+]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        help="The experience: a SQLite file, or postgresql+psycopg://user@host/database. By default in the workspace.",
+    ),
+]
+Executor = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        metavar="local|ray",
+        help="Where trials run: one after another in this process, or by Ray on all cores or a cluster. By default "
+        "whichever takes less time.",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", help="Ray cluster, such as auto or 10.0.0.1:6379. By default one of our own, here."),
+]
+Workers = Annotated[int | None, typer.Option("--workers", help="Trials at once on Ray. By default one per core.")]
+Cpus = Annotated[float, typer.Option("--cpus-per-worker", help="CPUs of each trial; fractions share one.")]
+Gpus = Annotated[float, typer.Option("--gpus-per-worker", help="GPUs of each trial; fractions share one.")]
+Seed = Annotated[int, typer.Option("--seed", help="Fixes the split of the data and every choice at random.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the input, say what would run, and stop.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
+
+DEFAULT_WORKSPACE: Final = Path(".transmeta")
+
+
+def open_workspace(folder: Path, *, store: str | None) -> "Workspace":
+    """Returns the workspace in `folder`; nothing is made yet.
+
+    Raises:
+        InputError: if `folder` is a file.
+    """
+    from transmeta.workspace import Workspace
+
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--workspace {folder}: is a file; give a folder")
+    return Workspace(folder=folder, store_url=store)
+
+
+def choose_compute(
+    executor: str | None,
+    *,
+    address: str | None,
+    workers: int | None,
+    cpus: float,
+    gpus: float,
+    default: "ExecutorKind",
+) -> "Compute":
+    """Returns where trials run.
+
+    Args:
+        default: where nothing but `executor` could tell; what only Ray can give means Ray.
+
+    Raises:
+        InputError: for an amount that is none, or what the local executor cannot give.
+        UnknownNameError: for an unknown executor.
+    """
+    from transmeta.workspace import Compute, ExecutorKind, parse_executor
+
+    check_amounts(workers=workers, cpus=cpus, gpus=gpus)
+    needs_ray = {"--address": address is not None, "--workers": (workers or 1) > 1, "--gpus-per-worker": gpus > 0}
+    asked = [name for name, is_asked in needs_ray.items() if is_asked]
+    implied = ExecutorKind.RAY if asked else default
+    kind = implied if executor is None else parse_executor(executor)
+    if kind is ExecutorKind.LOCAL and asked:
+        raise InputError(f"{asked[0]}: the local executor runs one trial at a time in here; use --executor ray")
+    return Compute(executor=kind, address=address, cpus=cpus, gpus=gpus, workers=workers)
+
+
+def check_amounts(*, workers: int | None, cpus: float, gpus: float) -> None:
+    """Checks what each worker takes.
+
+    Raises:
+        InputError: for an amount that is none.
+    """
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers}: give 1 or more")
+    if not (math.isfinite(cpus) and cpus > 0):
+        raise InputError(f"--cpus-per-worker {cpus:g}: give more than 0, such as 1")
+    if not (math.isfinite(gpus) and gpus >= 0):
+        raise InputError(f"--gpus-per-worker {gpus:g}: give 0 or more")
+
+
+def parse_params(texts: Sequence[str]) -> dict[str, ParamValue]:
+    """Returns hyperparameters for texts such as `learning_rate=0.01`; numbers and true or false are read as such.
+
+    Raises:
+        ConfigError: for a text without `=`, or a name that is there twice.
+    """
+    params: dict[str, ParamValue] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--param {text!r}: write name=value, such as --param learning_rate=0.01")
+        if name in params:
+            raise ConfigError(f"--param {name}: given twice; give it once")
+        params[name] = _value(value)
+    return params
+
+
+def parse_names(text: str | None, *, option: str) -> tuple[str, ...] | None:
+    """Returns the names in a text such as `lora,linear_probe`; None for None.
+
+    Raises:
+        InputError: if there are none.
+    """
+    if text is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise InputError(f"{option} {text!r}: no names in it; write them with commas between")
+    return names
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Returns the seeds in a text such as `0,1,2`.
+
+    Raises:
+        InputError: for anything else.
+    """
+    try:
+        return tuple(int(name) for name in parse_names(text, option="--seeds") or ())
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"--seeds {text!r}: write whole numbers with commas between, such as 0,1,2") from error
+
+
+def _value(text: str) -> ParamValue:
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, bool | int | float) else text

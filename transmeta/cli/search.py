@@ -1,0 +1,140 @@
+"""`transmeta search`: the transfer choices for one data set, tried and ranked."""
+
+import dataclasses
+import time
+from typing import Annotated, Final
+
+import typer
+
+from transmeta.cli.clock import elapsed_s
+from transmeta.cli.options import (
+    DEFAULT_WORKSPACE,
+    Address,
+    AsJson,
+    Cpus,
+    DryRun,
+    Executor,
+    Gpus,
+    Label,
+    PolicyFolder,
+    Quiet,
+    Seed,
+    StoreUrl,
+    Target,
+    TimeBudget,
+    Trials,
+    Workers,
+    WorkspaceFolder,
+    choose_compute,
+    open_workspace,
+)
+from transmeta.cli.output import only_results_on_stdout, print_json, print_table
+from transmeta.cli.plan import planned_search, print_plan
+from transmeta.cli.progress import progress
+from transmeta.cli.results import COLUMNS, TrialReport, ranked, rows_of
+
+UNDECIDED: Final = 10**9
+"""Trials at a rung before halving decides: they are measured there, and the decision is left to Tune's scheduler."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SearchReport:
+    """What a search found.
+
+    Attributes:
+        ranked: all trials, best validation score first.
+        seconds: of wall time, start-up included.
+    """
+
+    target: str
+    trials: int
+    seconds: float
+    ranked: tuple[TrialReport, ...]
+
+
+def search(
+    data: Target,
+    trials: Trials = None,
+    budget: TimeBudget = None,
+    scheduler: Annotated[
+        str,
+        typer.Option(
+            "--scheduler",
+            metavar="none|asha",
+            help="Who stops trials early: the search itself, alike everywhere; or Ray Tune's ASHA, on Ray only.",
+        ),
+    ] = "none",
+    label: Label = "label",
+    policy: PolicyFolder = None,
+    workspace: WorkspaceFolder = DEFAULT_WORKSPACE,
+    store: StoreUrl = None,
+    executor: Executor = None,
+    address: Address = None,
+    workers: Workers = None,
+    cpus_per_worker: Cpus = 1.0,
+    gpus_per_worker: Gpus = 0.0,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+) -> None:
+    """Try what the policy suggests for your data, and rank it. No model is kept.
+
+    Example: transmeta search photos/ --trials 20
+    """
+    with only_results_on_stdout():
+        from transmeta import api
+        from transmeta.core.trial import Budget
+        from transmeta.experiments.adapt import check_budget, search_target
+        from transmeta.experiments.search import Halving
+        from transmeta.tasks.catalogue import find_task
+        from transmeta.workspace import ExecutorKind, SchedulerKind, check_scheduler, parse_scheduler
+
+        started_s = time.monotonic() - elapsed_s()
+        spending = Budget(trials=trials, wall_s=None if budget is None else api.parse_duration(budget))
+        check_budget(spending)
+        stopper = parse_scheduler(scheduler)
+        is_tunes = stopper is not SchedulerKind.NONE
+        compute = choose_compute(
+            executor,
+            address=address,
+            workers=workers,
+            cpus=cpus_per_worker,
+            gpus=gpus_per_worker,
+            default=ExecutorKind.RAY if is_tunes else api.default_compute(spending).executor,
+        )
+        check_scheduler(stopper, compute=compute)
+        opened = open_workspace(workspace, store=store)
+        if not dry_run:
+            task = find_task(data, seed=seed, label=label)
+            with (
+                progress(total=trials, is_quiet=quiet) as on_result,
+                opened.store() as kept,
+                opened.bench(
+                    compute, run=f"search-{task.id}", store=kept, scheduler=stopper, on_result=on_result
+                ) as bench,
+            ):
+                found = search_target(
+                    task,
+                    features=opened.features(task, store=kept),
+                    policy=opened.policy(task, folder=policy),
+                    bench=bench,
+                    budget=api.less_reserve(spending, compute),
+                    halving=Halving(eta=UNDECIDED) if is_tunes else Halving(),
+                    seed=seed,
+                    clock=lambda: time.monotonic() - started_s,
+                )
+            report = SearchReport(
+                target=task.id,
+                trials=len(found.results),
+                seconds=round(time.monotonic() - started_s, 3),
+                ranked=tuple(ranked(found.results)),
+            )
+        else:
+            plan = planned_search(data, label=label, seed=seed, budget=spending, workspace=opened, compute=compute)
+    if dry_run:
+        print_plan(plan, as_json=as_json)
+    elif as_json:
+        print_json(report)
+    else:
+        print_table(COLUMNS, rows_of(report.ranked))
