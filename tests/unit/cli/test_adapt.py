@@ -1,0 +1,94 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.unit.cli.conftest import CLASSES, Run
+
+CONTRACT = {"test_score", "validation_score", "strategy", "trials", "seconds", "model_path"}
+
+
+def test_a_folder_of_images_becomes_a_model_that_predicts(
+    run: Run, workspace: Path, photos: Path, new_photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "model"
+
+    adapted = run("adapt", "--data", photos, "--trials", 4, "--out", out, "--workspace", workspace, "--json")
+    predicted = run("predict", "--model", out, "--data", new_photos, "--json")
+
+    assert adapted.code == predicted.code == 0
+    assert adapted.json.keys() >= CONTRACT
+    assert adapted.json["trials"] == 4
+    assert adapted.json["model_path"] == str(out)
+    assert (out / "report.md").is_file()
+    assert predicted.json["count"] == 20
+    assert predicted.json["score"] > 0.5  # chance is 0.25
+    assert [line.partition(":")[0] for line in adapted.lines] == [f"trial {i}/4" for i in (1, 2, 3, 4)]
+
+
+def test_stdout_of_the_process_holds_one_json_document(workspace: Path, photos: Path) -> None:
+    words = ["adapt", "--data", photos, "--trials", "1", "--workspace", workspace, "--json", "--executor", "local"]
+
+    done = subprocess.run([sys.executable, "-m", "transmeta", *words], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout).keys() >= CONTRACT
+
+
+def test_asking_again_costs_no_trial_and_gives_the_same(run: Run, workspace: Path, photos: Path) -> None:
+    words = ("adapt", "--data", photos, "--trials", 2, "--workspace", workspace, "--json")
+    first, again = run(*words), run(*words)
+
+    assert len(first.lines) == 2
+    assert again.lines == []  # the best one is run once more for its model, but nothing is new
+    assert {**first.json, "seconds": 0} == {**again.json, "seconds": 0}
+
+
+def test_a_table_becomes_a_model_as_well(run: Run, workspace: Path, table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+
+    adapted = run("adapt", "--data", table, "--trials", 1, "--out", out, "--workspace", workspace, "--policy", "none")
+    assert adapted.code == 2  # there is no such policy
+
+    # The workspace's policy only probes checkpoints, and none takes a table.
+    (workspace / "policy" / "policy.json").unlink()
+    adapted = run("adapt", "--data", table, "--trials", 1, "--out", out, "--workspace", workspace, "--quiet")
+    predicted = run("predict", "--model", out, "--data", table, "--json")
+
+    assert (adapted.code, adapted.err) == (0, "")
+    assert "do not transfer" in adapted.out
+    assert predicted.json["score"] > 0.6
+
+
+def test_a_dry_run_says_what_would_run_and_leaves_nothing(run: Run, workspace: Path, photos: Path) -> None:
+    words = ("adapt", "--data", photos, "--trials", 7, "--workspace", workspace, "--dry-run")
+    for_people, as_json = run(*words), run(*words, "--json")
+
+    assert for_people.code == as_json.code == 0
+    assert "nothing was run" in for_people.out
+    assert as_json.json["trials"] == 7
+    assert len(as_json.json["sources"]) == 2
+    assert not (workspace / "experience.db").exists()
+
+
+def test_quiet_prints_the_result_alone(run: Run, workspace: Path, photos: Path) -> None:
+    outcome = run("adapt", "--data", photos, "--trials", 1, "--workspace", workspace, "--quiet")
+
+    assert outcome.err == ""
+    assert "linear_probe from greek-" in outcome.out
+
+
+def test_a_folder_that_holds_something_else_is_never_replaced(refused: Run, workspace: Path, photos: Path) -> None:
+    outcome = refused("adapt", "--data", photos, "--trials", 1, "--out", photos, "--workspace", workspace)
+
+    assert outcome.code == 2
+    assert "would be lost" in outcome.err
+    assert sorted(path.name for path in photos.iterdir()) == list(CLASSES)
+
+
+def test_what_only_ray_has_is_refused_to_the_local_executor(refused: Run, workspace: Path, photos: Path) -> None:
+    words = ("adapt", "--data", photos, "--trials", 1, "--workspace", workspace, "--executor", "local")
+
+    assert "--executor ray" in refused(*words, "--gpus-per-worker", 1).err
+    assert "--executor ray" in refused(*words, "--workers", 2).err
+    assert "did you mean 'local'" in refused(*words[:-1], "locl").err

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+from tests.unit.cli.conftest import Run
+
+
+def test_trials_are_ranked_by_validation(run: Run, workspace: Path, photos: Path) -> None:
+    outcome = run("search", photos, "--trials", 5, "--workspace", workspace, "--json", "--quiet")
+
+    scores = [trial["score"] for trial in outcome.json["ranked"]]
+    assert outcome.json["trials"] == len(scores) == 5
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_people_get_a_table(run: Run, workspace: Path, photos: Path) -> None:
+    outcome = run("search", photos, "--trials", 2, "--workspace", workspace)
+
+    lines = outcome.out.splitlines()
+    assert lines[0].split("\t")[:4] == ["rank", "source", "strategy", "validation"]
+    assert [line.split("\t")[0] for line in lines[1:]] == ["1", "2"]
+    assert len(outcome.lines) == 2
+
+
+def test_the_same_seed_gives_the_same_trials(run: Run, workspace: Path, photos: Path, tmp_path: Path) -> None:
+    words = ("search", photos, "--trials", 4, "--workspace", workspace, "--json", "--quiet")
+    first = run(*words, "--store", tmp_path / "a.db").json["ranked"]
+    again = run(*words, "--store", tmp_path / "b.db").json["ranked"]
+    other = run(*words, "--store", tmp_path / "b.db", "--seed", 1).json["ranked"]
+
+    keys = ("trial", "score", "status", "params")
+    assert [[trial[key] for key in keys] for trial in first] == [[trial[key] for key in keys] for trial in again]
+    assert {trial["trial"] for trial in first}.isdisjoint(trial["trial"] for trial in other)
+
+
+def test_asha_needs_ray(refused: Run, workspace: Path, photos: Path) -> None:
+    words = ("search", photos, "--trials", 2, "--workspace", workspace)
+
+    assert "--executor ray" in refused(*words, "--scheduler", "asha", "--executor", "local").err
+    assert "did you mean 'asha'" in refused(*words, "--scheduler", "ahsa").err
+
+
+def test_a_dry_run_names_the_executor_that_asha_means(run: Run, workspace: Path, photos: Path) -> None:
+    words = ("search", photos, "--trials", 2, "--workspace", workspace, "--dry-run", "--json")
+
+    assert run(*words).json["executor"] == "local"
+    assert run(*words, "--scheduler", "asha").json["executor"] == "ray"
