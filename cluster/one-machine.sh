@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Starts a Ray cluster of this machine alone: token authentication, dashboard and ports on 127.0.0.1 only.
+# Starts a Ray cluster of this machine alone, with token authentication and the dashboard on 127.0.0.1.
 #
 #   cluster/one-machine.sh                        # then: transmeta submit --address http://127.0.0.1:8265 -- ...
 #   cluster/one-machine.sh --num-cpus=2 --block   # any option of `ray start`; the last one given counts
 #
 # `ray stop` ends it. The token lies in ~/.ray/auth_token, unless RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH say otherwise.
+# Ray's other ports listen on all interfaces and ask for the token; a firewall should close them as well.
 set -euo pipefail
 umask 077
 
@@ -23,7 +24,6 @@ if [[ ! -O "$folder" ]]; then
 fi
 
 exec ray start --head \
-  --node-ip-address=127.0.0.1 \
   --dashboard-host=127.0.0.1 \
   --include-dashboard=true \
   --disable-usage-stats \
