@@ -1,5 +1,6 @@
 """Runs a search by Ray Tune: our `Search` is Tune's searcher, its verdicts are Tune's scheduler's."""
 
+import importlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,21 +18,28 @@ from transmeta.core import codec
 from transmeta.core.protocols import Search
 from transmeta.core.trial import Measurement, TrialResult, TrialSpec
 from transmeta.execution.ray.bridge import (
+    CURVE,
     ENVIRONMENT,
     MAX_FAILURES,
-    MEASUREMENTS,
+    PROGRESS,
+    REFUSAL,
+    REFUSALS,
     RESULT,
     RUNGS,
     SPEC,
     STOPPED,
+    UTILITY,
     Bridge,
+    CancelAdapter,
     Curve,
+    Refusal,
     Rungs,
     SchedulerAdapter,
     SearchAdapter,
     VerdictAdapter,
 )
 from transmeta.execution.ray.resources import Resources, slots
+from transmeta.training.fit import EVALUATIONS
 from transmeta.trials.environment import Environment
 from transmeta.trials.run import THREADS, TrialRun
 
@@ -46,6 +54,7 @@ class TrialTrainable(tune.Trainable):
     def setup(self, config: Mapping[str, str]) -> None:
         """Opens the trial that the config holds as JSON."""
         torch.set_num_threads(THREADS)
+        importlib.import_module("torch._dynamo")  # the first optimiser step would, at the cost of the first trial
         self._spec = codec.loads(TrialSpec, config[SPEC])
         self._environment = codec.loads(Environment, config[ENVIRONMENT])
         self._rungs = codec.loads(Rungs, config[RUNGS]).shares
@@ -60,18 +69,23 @@ class TrialTrainable(tune.Trainable):
     def step(self) -> dict[str, object]:
         """Runs epochs up to the next rung, to the end, or for about `STEP_S` seconds."""
         if self._run is None:
-            self._run = TrialRun(self._spec, environment=self._environment)
+            try:
+                self._run = TrialRun(self._spec, environment=self._environment)
+            except REFUSALS as error:
+                refusal = Refusal(message=str(error), exit_code=error.exit_code)
+                return {REFUSAL: codec.dumps(refusal), tune.result.DONE: True}
+        run = self._run
         measurements: list[Measurement] = []
         started_s = 0.0
         while True:
-            step = self._run.advance()
+            step = run.advance()
             if isinstance(step, TrialResult):
                 self._run = None
-                return _report(measurements) | {RESULT: codec.dumps(step), tune.result.DONE: True}
+                return _report(measurements, run) | {RESULT: codec.dumps(step), tune.result.DONE: True}
             measurements.append(step)
             started_s = started_s or step.wall_s
             if any(step.reaches(rung) for rung in self._rungs) or step.wall_s - started_s > STEP_S:
-                return _report(measurements)
+                return _report(measurements, run)
 
     def cleanup(self) -> None:
         """Leaves the model of a trial that was stopped, where the environment asks for it."""
@@ -113,11 +127,15 @@ class TuneExecutor:
     def drive(self, search: Search) -> Iterator[TrialResult]:
         """Yields the result of each trial of `search`, in order of completion.
 
+        The model of a trial that was stopped is there when the iteration has ended, that of a completed one at once.
+
         Raises:
             InfeasibleError: at once, if no node can run a single trial.
+            InputError, UnsafeFileError: if a trial cannot be run as it is specified; it is not told.
         """
         room = slots(self._resources)
-        bridge = Bridge(search, environment=self._environment)
+        shares = () if self._scheduler is None else tuple(n / EVALUATIONS for n in range(1, EVALUATIONS))
+        bridge = Bridge(search, environment=self._environment, shares=shares)
         failure: list[BaseException] = []
 
         def fit() -> None:
@@ -132,8 +150,10 @@ class TuneExecutor:
         thread = threading.Thread(target=fit, name="tune", daemon=True)
         thread.start()
         try:
-            while (result := bridge.finished.get()) is not None:
-                yield result
+            while (finished := bridge.finished.get()) is not None:
+                if not isinstance(finished, TrialResult):
+                    raise finished
+                yield finished
         finally:
             bridge.is_cancelled = True
             thread.join()
@@ -157,12 +177,17 @@ def _tuner(
             storage_path=str(folder),
             name="search",
             verbose=0,
+            stop=CancelAdapter(bridge),
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
 
 
-def _report(measurements: Sequence[Measurement]) -> dict[str, object]:
-    last = {"utility": measurements[-1].value, "progress": measurements[-1].progress} if measurements else {}
-    return {MEASUREMENTS: codec.dumps(Curve(measurements=tuple(measurements))), **last}
+def _report(measurements: Sequence[Measurement], run: TrialRun) -> dict[str, object]:
+    curve = Curve(measurements=tuple(measurements), parameter_count=run.parameter_count)
+    if not measurements:
+        return {CURVE: codec.dumps(curve)}
+    last = measurements[-1]
+    utility = run.spec.target.metric.utility(last.value)
+    return {CURVE: codec.dumps(curve), UTILITY: utility, PROGRESS: last.progress}
