@@ -91,7 +91,8 @@ class ModelLibrary:
         found: dict[str, Path] = {}
         for folder in self._folders:
             if folder.is_dir():
-                found |= {path.name: path for path in sorted(folder.iterdir()) if (path / META).is_file()}
+                whole = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+                found |= {path.name: path for path in whole if (path / META).is_file()}  # hidden: of a killed writer
         return found
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -176,6 +177,12 @@ def test_a_saved_source_is_found_with_its_score_its_statistics_and_what_it_has_s
     features, _ = source_outputs(library.load(card), digits_data.train.x, card=card)
     assert np.array(card.feature_mean) == pytest.approx(features.mean(axis=0), abs=1e-4)
     assert np.array(card.feature_std) == pytest.approx(features.std(axis=0), abs=1e-4)
+
+
+def test_what_a_killed_writer_leaves_is_not_offered(digits, models, greek, tmp_path):
+    shutil.copytree(models / greek.id, tmp_path / f".{greek.id}.k3y9x1")
+
+    assert ModelLibrary([tmp_path]).cards() == {}
 
 
 def test_the_statistics_of_a_large_source_are_those_of_a_sample(digits, tmp_path, monkeypatch):
