@@ -17,6 +17,7 @@ from transmeta.policies.table import WORST, Array, RegretTable, is_scratch
 
 PESSIMISM: Final = 0.5
 """An untried cell is the arm's mean regret plus this / √(targets that tried it): about one standard error."""
+PRIOR_STRENGTH: Final = 2.0
 DECIMALS: Final = 9
 """Objectives that agree to this are ties, which the weighted mean regret breaks, then the arm's key."""
 
@@ -78,10 +79,15 @@ def situation(table: RegretTable, features: MetaFeatures, history: History) -> S
 
 
 def filled(regret: Array) -> Array:
-    """Returns `regret` (T, A) with each untried cell replaced by a pessimistic mean of its arm."""
+    """Returns `regret` (T, A) with each untried cell replaced by a pessimistic mean of its arm.
+
+    The mean is drawn towards that of all cells, as if `PRIOR_STRENGTH` more targets had shown it: an arm that was lucky
+    on one target must not pass for a good one on all others.
+    """
     is_tried = ~np.isnan(regret)
     counts = is_tried.sum(axis=0)
-    means = np.nansum(regret, axis=0) / np.maximum(counts, 1)
+    overall = float(np.nansum(regret) / max(int(counts.sum()), 1))
+    means = (np.nansum(regret, axis=0) + PRIOR_STRENGTH * overall) / (counts + PRIOR_STRENGTH)
     guesses = np.where(counts > 0, means + PESSIMISM / np.sqrt(np.maximum(counts, 1)), WORST)
     return np.where(is_tried, regret, np.minimum(guesses, WORST))
 

@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 
 from transmeta.core.trial import TrialStatus
-from transmeta.policies.greedy import PESSIMISM, filled, order, situation
+from transmeta.policies.greedy import PESSIMISM, PRIOR_STRENGTH, filled, order, situation
 from transmeta.policies.table import RegretTable
 
 from .cases import arm, experience, meta_features, result, task
@@ -40,7 +41,14 @@ def test_when_nothing_is_left_to_gain_the_mean_regret_decides():
 def test_an_untried_cell_is_worse_than_its_arms_mean():
     regret = np.array([[0.2, 1.0], [np.nan, 1.0], [0.4, 0.0]])
 
-    assert filled(regret)[1, 0] == 0.3 + PESSIMISM / np.sqrt(2)
+    drawn = (0.6 + PRIOR_STRENGTH * regret[~np.isnan(regret)].mean()) / (2 + PRIOR_STRENGTH)
+    assert filled(regret)[1, 0] == pytest.approx(drawn + PESSIMISM / np.sqrt(2))
+
+
+def test_an_arm_that_was_lucky_once_does_not_pass_for_the_best():
+    regret = np.array([[0.0, 0.2, 1.0], [np.nan, 0.2, 1.0], [np.nan, 0.2, 1.0], [np.nan, 0.2, 1.0]])
+
+    assert filled(regret)[3, 0] > 0.2
 
 
 def test_only_allowed_sources_and_untried_arms_are_available():
