@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Final
 
+from transmeta.version import __version__
+
 if TYPE_CHECKING:
     from transmeta.api import TransferClassifier, adapt, recommend
 
-__version__ = "0.1.0"
 __all__ = ["TransferClassifier", "__version__", "adapt", "recommend"]
 
 _PUBLIC: Final = ("TransferClassifier", "adapt", "recommend")

@@ -11,7 +11,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from transmeta import __version__
 from transmeta.core.experience import MetaFeatures, Provenance
 from transmeta.core.model import ModelCard
 from transmeta.core.protocols import Policy, TrialExecutor
@@ -26,6 +25,7 @@ from transmeta.stores.sql import SqlExperienceStore
 from transmeta.strategies.catalogue import SpaceProposer
 from transmeta.trials.describe import describe
 from transmeta.trials.environment import Environment
+from transmeta.version import __version__
 
 DEFAULT_FOLDER: Final = Path(".transmeta")
 PACKAGED_POLICY: Final = Path(__file__).parent / "policies" / "packaged"

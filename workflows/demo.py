@@ -121,8 +121,10 @@ def main() -> None:
     targets = [find_task(name, seed=config.seed) for name in (*config.training, *config.held_out)]
     with session(cpus=config.workers), workspace.store() as store:
         _train_sources(config, workspace, console)
-        features = {target.id: workspace.features(target, store=store) for target in targets}
-        cards = workspace.environment().library().candidates(targets[0])
+        ours = {source.spec(seed=config.seed).model_id for source in config.sources}
+        candidates = workspace.environment().library().candidates(targets[0])
+        cards = tuple(card for card in candidates if card.id in ours or not card.is_pretrained)
+        features = {target.id: _among(workspace.features(target, store=store), cards=cards) for target in targets}
         arms = arm_pool(cards, samples=config.samples, seed=config.seed, strategies=config.strategies)
         progress = Progress(console, every=50)
         with workspace.bench(
@@ -149,6 +151,12 @@ def main() -> None:
     write_atomically(options.out / "summary.json", json.dumps(codec.to_json(summary), indent=1).encode())
     _show(summary, console)
     console.print(f"written: {options.out / 'summary.json'}")
+
+
+def _among(features: MetaFeatures, *, cards: Sequence[ModelCard]) -> MetaFeatures:
+    """Returns `features` without sources that are not the job's own, such as those that ship with the package."""
+    ids = {card.id for card in cards}
+    return dataclasses.replace(features, pairs={key: pair for key, pair in features.pairs.items() if key in ids})
 
 
 @final
