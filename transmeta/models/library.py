@@ -73,7 +73,8 @@ class ModelLibrary:
         Raises:
             UnsafeFileError: if the weights are damaged or of another architecture.
         """
-        model = _architecture(card.architecture).build(card)
+        with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global generator when they are made
+            model = _architecture(card.architecture).build(card)
         if not card.is_pretrained:
             initialise(model, generator=torch.Generator().manual_seed(derive_seed(0, card.id)))
             return model
