@@ -40,10 +40,12 @@ class Rows:
     Attributes:
         regret: (R, A), without gaps.
         weights: (R,), with sum 1.
+        variance: (R, A) of each prediction in itself; None where the rows are facts.
     """
 
     regret: Array
     weights: Array
+    variance: Array | None = None
 
 
 @final
@@ -94,8 +96,8 @@ def describe(
 def _moments(rows: Rows) -> tuple[Array, Array]:
     """Returns mean and deviation of each arm's regret over the rows, (A,) each."""
     mean = rows.weights @ rows.regret
-    variance = rows.weights @ (rows.regret - mean) ** 2
-    return mean, np.sqrt(variance)
+    variance = (rows.regret - mean) ** 2 if rows.variance is None else (rows.regret - mean) ** 2 + rows.variance
+    return mean, np.sqrt(rows.weights @ variance)
 
 
 def _evidence(table: RegretTable, rows: Rows, *, column: int) -> tuple[Evidence, ...]:

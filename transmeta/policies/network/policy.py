@@ -60,12 +60,13 @@ class NetworkPolicy:
         """Returns up to `count` arms, in greedy order over the weighted rows, then fresh ones."""
         now = situation(self.table, features, history)
         known, squared = filled(self.table.regret), distances(self.table.targets, features)
-        beliefs = choices = np.zeros((0, len(self.table.arms)))
+        beliefs = choices = variance = np.zeros((0, len(self.table.arms)))
         if self.knobs.blend > 0:
             is_allowed = now.is_available.copy()
             is_allowed[list(now.observed)] = True
             inputs = self.encoder.encode(features, self.table.arms)
             beliefs, choices = predicted(self.ensemble, inputs, is_allowed=is_allowed)
+            variance = self.ensemble.variance(inputs)
         rows = weighted(
             known,
             squared=squared,
@@ -75,7 +76,9 @@ class NetworkPolicy:
             knobs=self.knobs,
         )
         believed = Rows(
-            regret=rows.regret if self.knobs.blend == 0 else np.concatenate([known, beliefs]), weights=rows.weights
+            regret=np.concatenate([known, beliefs]),
+            weights=rows.weights,
+            variance=np.concatenate([np.zeros_like(known), variance]),
         )
         return suggest_greedily(
             self.table,

@@ -85,6 +85,19 @@ def test_predictions_have_score_interval_and_cost():
     assert item.predicted_cost_s == pytest.approx(1.0)
 
 
+def test_the_deviation_that_the_networks_expect_widens_the_interval():
+    unsure = POLICY.ensemble.output_bias.copy()
+    unsure[:, :, 2] += 5.0
+    policy = dataclasses.replace(
+        NETWORK_ALONE, ensemble=dataclasses.replace(NETWORK_ALONE.ensemble, output_bias=unsure)
+    )
+
+    features = meta_features(SOURCES, **EVEN_FEATURES)
+    sure, doubtful = (item.suggest(features, (), count=1, seed=0)[0] for item in (NETWORK_ALONE, policy))
+    assert sure.arm == doubtful.arm
+    assert doubtful.high - doubtful.low > sure.high - sure.low
+
+
 def test_the_initial_policy_draws_fresh_arms():
     suggestions = LEARNER.initial().suggest(meta_features(SOURCES), (), count=3, seed=0)
 
