@@ -22,7 +22,7 @@ MOST_LOG_DEVIATION: Final = 1.0
 @final
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ensemble:
-    """Weights θ of M members: F → H → H → 3 with ReLU.
+    """Weights θ of M members: F → H → H → 3 with tanh.
 
     Attributes:
         input_weights, hidden_weights, output_weights: (M, F, H), (M, H, H), (M, H, 3).
@@ -68,8 +68,8 @@ class Ensemble:
 
     def outputs(self, inputs: Array) -> Array:
         """Returns (M, A, 3) for inputs (A, F)."""
-        first = np.maximum(inputs.astype(np.float32) @ self.input_weights + self.input_bias, 0)
-        second = np.maximum(first @ self.hidden_weights + self.hidden_bias, 0)
+        first = np.tanh(inputs.astype(np.float32) @ self.input_weights + self.input_bias)
+        second = np.tanh(first @ self.hidden_weights + self.hidden_bias)
         return np.asarray(second @ self.output_weights + self.output_bias, dtype=np.float64)
 
     def choice(self, inputs: Array) -> Array:

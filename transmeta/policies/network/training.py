@@ -119,8 +119,8 @@ def _loss(
     members, targets, arms, width = inputs.shape
     keep = torch.rand(members, 1, width, generator=generator) >= plan.dropout
     flat = inputs.reshape(members, targets * arms, width) * (keep / (1 - plan.dropout))
-    first = torch.relu(torch.baddbmm(theta["input_bias"], flat, theta["input_weights"]))
-    second = torch.relu(torch.baddbmm(theta["hidden_bias"], first, theta["hidden_weights"]))
+    first = torch.tanh(torch.baddbmm(theta["input_bias"], flat, theta["input_weights"]))
+    second = torch.tanh(torch.baddbmm(theta["hidden_bias"], first, theta["hidden_weights"]))
     out = torch.baddbmm(theta["output_bias"], second, theta["output_weights"])
     logit, mean, log_deviation = out.reshape(members, targets, arms, 3).unbind(-1)
     # A target without a tried arm in this block would give NaN: its logits stay finite, and its weight is zero.

@@ -66,8 +66,8 @@ def test_untried_cells_do_not_change_the_weights():
 def test_the_forward_pass_is_the_one_that_was_trained():
     ensemble = Ensemble.random(members=3, inputs=4, hidden=8, seed=2)
     x = torch.from_numpy(INPUTS[0].astype(np.float32)).expand(3, 5, 4)
-    first = torch.relu(x @ torch.from_numpy(ensemble.input_weights) + torch.from_numpy(ensemble.input_bias))
-    second = torch.relu(first @ torch.from_numpy(ensemble.hidden_weights) + torch.from_numpy(ensemble.hidden_bias))
+    first = torch.tanh(x @ torch.from_numpy(ensemble.input_weights) + torch.from_numpy(ensemble.input_bias))
+    second = torch.tanh(first @ torch.from_numpy(ensemble.hidden_weights) + torch.from_numpy(ensemble.hidden_bias))
     expected = second @ torch.from_numpy(ensemble.output_weights) + torch.from_numpy(ensemble.output_bias)
 
     np.testing.assert_allclose(ensemble.outputs(INPUTS[0]), expected.numpy(), atol=1e-5)
