@@ -1,43 +1,12 @@
 """A workspace with one real source, a folder of real images, and a way to run commands in this process."""
 
-import dataclasses
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from PIL import Image
 
-if TYPE_CHECKING:
-    from transmeta.training.data import TaskData
-
-CLASSES = ("four", "one", "seven", "two")
-DIGIT_OF = {"four": 4, "one": 1, "seven": 7, "two": 2}
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a command left: its exit code and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, object]:
-        """The one document on stdout."""
-        return json.loads(self.out)
-
-    @property
-    def lines(self) -> list[str]:
-        """What it says on stderr."""
-        return self.err.splitlines()
-
-
-Run = Callable[..., Outcome]
+from .cases import Outcome, Run, write_images
 
 
 @pytest.fixture
@@ -70,7 +39,14 @@ def refused(run: Run) -> Run:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, models: Path) -> Path:
+def nothing_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides the models and the policy that ship with transmeta, which are not what these tests are about."""
+    monkeypatch.setattr("transmeta.models.library.PACKAGED", tmp_path / "packaged" / "models")
+    monkeypatch.setattr("transmeta.workspace.PACKAGED_POLICY", tmp_path / "packaged" / "policy")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, models: Path, nothing_packaged: None) -> Path:
     """A workspace with one source, and a policy that probes it linearly: the cheapest trials there are."""
     from transmeta.policies.files import save_policy
     from transmeta.policies.fixed import FixedLearner
@@ -138,12 +114,3 @@ def _adapted(data: Path, folder: Path) -> Path:
     words = ["transfer", data, "--source", "scratch", "--strategy", "from_scratch", "--param", "epochs=20"]
     assert main([*map(str, words), "--out", str(out), "--workspace", str(folder / "workspace"), "--quiet"]) == 0
     return out
-
-
-def write_images(data: "TaskData", folder: Path, *, count: int, of_test: bool = False) -> None:
-    """Writes `count` images of each of the four digits into `folder`, a sub-folder each."""
-    split = data.test if of_test else data.train
-    for name, digit in DIGIT_OF.items():
-        (folder / name).mkdir(parents=True)
-        for number, row in enumerate(np.flatnonzero(split.y == digit)[:count]):
-            Image.fromarray(split.x[row, :, :, 0]).save(folder / name / f"{number:02d}.png")

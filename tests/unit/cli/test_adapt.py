@@ -3,7 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.unit.cli.conftest import CLASSES, Run
+from .cases import CLASSES, Run
 
 CONTRACT = {"test_score", "validation_score", "strategy", "trials", "seconds", "model_path"}
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.unit.cli.conftest import Run
 from transmeta.training.checkpoint import read_checkpoint, write_checkpoint
+
+from .cases import Run
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from tests.unit.cli.conftest import Run
+from .cases import Run
 
 
 def test_every_arm_is_tried_once_and_known_ones_cost_nothing(run: Run, workspace: Path, photos: Path) -> None:

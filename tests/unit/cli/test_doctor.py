@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.conftest import Run
 from transmeta.cli.checks import CHECKS, Finding
 from transmeta.workspace import Workspace
+
+from .cases import Run
 
 
 def states(run: Run, workspace: Path, *words: object) -> dict[str, dict[str, str]]:
@@ -25,6 +26,12 @@ def test_a_sound_installation_passes(run: Run, workspace: Path) -> None:
     assert "\nfail" not in outcome.out
     assert "glyphs, icons" in outcome.out
     assert "fixed-linear_probe" in outcome.out
+
+
+def test_what_ships_with_the_package_is_whole(run: Run, tmp_path: Path) -> None:
+    checks = states(run, tmp_path / "none")
+
+    assert [checks[name]["state"] for name in ("packaged data", "source models", "policy")] == ["ok"] * 3
 
 
 def test_what_is_not_well_has_a_remedy(run: Run, tmp_path: Path) -> None:

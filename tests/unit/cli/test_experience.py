@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.conftest import Run
+from .cases import Run
 
 
 @pytest.fixture

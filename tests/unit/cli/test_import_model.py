@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from tests.unit.cli.conftest import Run
+from .cases import Run
 
 
 def test_weights_that_were_not_reviewed_are_refused_unread(refused: Run, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 from pathlib import Path
 
-from tests.unit.cli.conftest import Run
 from transmeta.strategies.catalogue import strategy_names
+
+from .cases import Run
 
 
 def test_strategies_have_a_summary(run: Run) -> None:

@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from tests.unit.cli.conftest import Run
 from transmeta import __version__, cli
 from transmeta.errors import ConflictError, InfeasibleError, NoValidTrialError, UnavailableError, UnsafeFileError
+
+from .cases import Run
 
 HEAVY = ("torch", "ray", "numpy", "sklearn", "sqlalchemy", "ConfigSpace", "pandas", "pyarrow", "rich", "PIL", "psutil")
 NAMES = [command.__name__.replace("_", "-") for command in cli.COMMANDS]

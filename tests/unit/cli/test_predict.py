@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.cli.conftest import Run
 from transmeta.training.checkpoint import read_checkpoint, write_checkpoint
+
+from .cases import Run
 
 
 def test_labels_are_found_by_name_whatever_classes_are_there(

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from tests.unit.cli.conftest import Run
+from .cases import Run
 
 CONTRACT = {
     "source",

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from tests.unit.cli.conftest import Run
+from .cases import Run
 
 
 def test_trials_are_ranked_by_validation(run: Run, workspace: Path, photos: Path) -> None:

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from tests.unit.cli.conftest import Run
+from .cases import Run
 
 
 def test_a_dry_run_names_the_model_that_would_come_out(run: Run, workspace: Path) -> None:

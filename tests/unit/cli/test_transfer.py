@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from tests.unit.cli.conftest import Run
+from .cases import Run
 
 
 def test_one_trial_is_run_and_remembered(run: Run, workspace: Path, photos: Path) -> None:
