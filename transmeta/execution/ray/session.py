@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from transmeta.errors import UnavailableError
+from transmeta.execution.ray.reach import check_reachable
 
 SETTINGS: Final = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the controller's poll: a report waits for it, 2 s by default
@@ -37,6 +38,8 @@ prepare_environment()  # before the import below: Ray reads these once, at its o
 import ray  # noqa: E402
 
 logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it warns of files that we ask it not to write
+# It warns of each cluster of ours that it is as safe as by default.
+logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
 
 
 @contextmanager
@@ -50,12 +53,14 @@ def session(*, address: str | None = None, cpus: int | None = None, has_dashboar
         cpus: of a cluster of our own; None for all of this machine.
 
     Raises:
+        InputError: if `address` is none.
         UnavailableError: if there is no cluster at `address`.
     """
     if ray.is_initialized():
         yield
         return
     target = address or os.environ.get("RAY_ADDRESS") or "local"
+    check_reachable(target)
     try:
         if target == "local":
             ray.init(
