@@ -12,9 +12,10 @@ from transmeta.core.protocols import TrialExecutor
 from transmeta.core.trial import StrategySpec, TrialStatus
 from transmeta.errors import InfeasibleError
 from transmeta.execution.local import LocalExecutor
+from transmeta.execution.ray.bridge import REFUSAL, Bridge
 from transmeta.execution.ray.resources import Resources
 from transmeta.execution.ray.schedulers import asha
-from transmeta.execution.ray.tuner import TuneExecutor
+from transmeta.execution.ray.tuner import TrialTrainable, TuneExecutor
 from transmeta.experiments.search import Halving, PolicySearch
 from transmeta.models.library import scratch_card
 from transmeta.policies.random import RandomPolicy
@@ -27,6 +28,7 @@ from transmeta.testing.executor_cases import (
     RecordingSearch,
     TrialExecutorCases,
     example_trial,
+    frozen,
     numbers,
     probe,
     run_alone,
@@ -143,6 +145,34 @@ def test_trials_whose_workers_are_killed_are_run_again_and_told_once(environment
     assert len(search.starts) > len(results) == len(search.told) == len(specs)
     for spec in specs:
         assert numbers(ended[spec.id]) == numbers(run_alone(spec, environment=environment))
+
+
+def config_of(spec, *, environment, stopped_at=None):
+    return Bridge(RecordingSearch([spec], stopped_at=stopped_at), environment=environment).start("0")
+
+
+def test_a_worker_pauses_at_the_rung_and_leaves_the_model_of_a_trial_that_ends_there(environment, tmp_path):
+    keeping = dataclasses.replace(environment, checkpoint_folder=str(tmp_path))
+    stopped, following = frozen(), probe()
+    worker = TrialTrainable(config=config_of(stopped, environment=keeping, stopped_at={stopped.id: 1 / 3}))
+
+    paused = worker.train()
+    worker.reset(config_of(following, environment=keeping))
+    ended = worker.train()
+    worker.stop()
+
+    assert (paused["progress"], paused["done"]) == (0.4, False)
+    assert (ended["progress"], ended["done"]) == (1, True)
+    assert {path.name for path in tmp_path.iterdir()} == {stopped.id, following.id}
+
+
+def test_a_worker_says_why_a_trial_cannot_be_run(environment):
+    worker = TrialTrainable(config=config_of(probe(source="nowhere"), environment=environment))
+
+    refused = worker.train()
+
+    assert refused["done"]
+    assert "nowhere" in refused[REFUSAL]
 
 
 def test_a_search_that_is_left_while_long_trials_run_ends_promptly(environment):

@@ -10,7 +10,7 @@ from transmeta.errors import UnavailableError
 from transmeta.execution.ray.reach import check_reachable
 
 SETTINGS: Final = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # the controller's poll: a report waits for it, 2 s by default
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # the controller's poll: a report waits for it, 2 s by default
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",

@@ -2,29 +2,37 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import Final
 
 from transmeta.execution.ray import session  # noqa: F401  # sets Ray's environment before Ray is imported
 
 # isort: split
 import ray.train
 import torch
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, Result, RunConfig, ScalingConfig
+from ray.exceptions import RayError
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from torch import nn
 
 from transmeta.core import codec
 from transmeta.core.model import ModelCard
-from transmeta.errors import UnavailableError
+from transmeta.errors import NoValidTrialError, TrialFailure, UnavailableError, UnsafeFileError
 from transmeta.execution.ray.resources import Resources, slots
-from transmeta.training.checkpoint import read_checkpoint, write_checkpoint
+from transmeta.training.checkpoint import META, read_checkpoint, write_checkpoint
 from transmeta.training.fit import FitState, Replica
 from transmeta.trials.source import SourceSpec, open_source_training
 
-MAX_FAILURES = 3
+MAX_FAILURES: Final = 3
+STATE: Final = "state"
+"""Folder of our own checkpoint inside one of Ray's."""
+SNAPSHOT: Final = "checkpoint_manager_snapshot.json"
+"""Ray's list of a run's checkpoints."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +40,28 @@ class TrainedSource:
     """A source model that was trained.
 
     Attributes:
-        losses: mean training loss of each epoch, nats.
+        losses: mean training loss up to each evaluation since the one before, nats.
     """
 
     card: ModelCard
     losses: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is; kept beside the weights of each checkpoint.
+
+    Attributes:
+        epoch: epochs that are done.
+        value: validation score after the last of them.
+        failure: why the training cannot go on; empty if it can.
+    """
+
+    epoch: int = 0
+    losses: tuple[float, ...] = ()
+    value: float = 0.0
+    failure: str = ""
+    schema: int = 1
 
 
 def train_source(
@@ -49,7 +74,8 @@ def train_source(
 ) -> TrainedSource:
     """Returns the card of the source model that `spec` describes, trained on the session that is open.
 
-    Asking again for the same spec and storage resumes after the last epoch that was checkpointed.
+    Asking again for the same spec and storage resumes after the last checkpoint, nine of which are written; what is
+    finished is not started again.
 
     Args:
         models: the finished model becomes durable as `models/<model id>`.
@@ -58,38 +84,52 @@ def train_source(
 
     Raises:
         InfeasibleError: at once, if the cluster can never run so many workers.
-        UnavailableError: if training failed more often than it is retried.
+        NoValidTrialError: if training diverged.
+        UnavailableError: if workers failed more often than is retried; asking again resumes.
     """
     resources = resources or Resources()
     slots(resources, workers=workers)
-    trainer = TorchTrainer(
-        _train,
+    name = f"source-{spec.model_id}"
+    progress = _finished(storage / name, epochs=spec.optimiser.epochs)
+    if progress is None or not (models / spec.model_id / META).is_file():
+        _drop_torn_snapshot(storage / name)
+        trainer = _trainer(spec, name=name, models=models, storage=storage, workers=workers, resources=resources)
+        try:
+            with _kept_interrupt_handler():
+                result = trainer.fit()
+        except (ray.train.TrainingFailedError, RayError) as error:
+            reason = (str(error).strip().splitlines() or ["no reason was given"])[-1]
+            raise UnavailableError(
+                f"training {spec.model_id} ended early ({reason}); run it again to resume"
+            ) from error
+        progress = codec.loads(Progress, result.return_value)  # type: ignore[attr-defined]  # nor it here
+    if progress.failure:
+        raise NoValidTrialError(f"source {spec.name}: {progress.failure}")
+    text = (models / spec.model_id / META).read_text()
+    return TrainedSource(card=codec.loads(ModelCard, text), losses=progress.losses)
+
+
+def _trainer(
+    spec: SourceSpec, *, name: str, models: Path, storage: Path, workers: int, resources: Resources
+) -> TorchTrainer:
+    return TorchTrainer(
+        _train,  # type: ignore[arg-type]  # Ray's types do not know that a loop may return a value
         train_loop_config={"spec": codec.dumps(spec), "models": str(models.resolve())},
         scaling_config=ScalingConfig(
             num_workers=workers, use_gpu=resources.gpus > 0, resources_per_worker=resources.as_ray()
         ),
         torch_config=TorchConfig(backend=None if resources.gpus and torch.cuda.is_available() else "gloo"),
         run_config=RunConfig(
-            name=f"source-{spec.model_id}",
+            name=name,
             storage_path=str(storage.resolve()),
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
         ),
     )
-    try:
-        result: Result = trainer.fit()
-    except ray.train.TrainingFailedError as error:
-        raise UnavailableError(f"training {spec.model_id} failed {MAX_FAILURES + 1} times: {error}") from error
-    assert result.checkpoint is not None, "every epoch reports a checkpoint"
-    with result.checkpoint.as_directory() as folder:
-        _, meta = read_checkpoint(Path(folder) / "state")
-    progress = cast(dict[str, list[float]], meta)
-    text = (models / spec.model_id / "meta.json").read_text()
-    return TrainedSource(card=codec.loads(ModelCard, text), losses=tuple(progress["losses"]))
 
 
-def _train(config: Mapping[str, str]) -> None:
-    """Ray Train's loop on each worker; returns nothing, the checkpoint and the model folder are its results."""
+def _train(config: Mapping[str, str]) -> str:
+    """Ray Train's loop on each worker; returns the progress as JSON."""
     torch.set_num_threads(1)
     spec = codec.loads(SourceSpec, config["spec"])
     context = ray.train.get_context()
@@ -97,18 +137,21 @@ def _train(config: Mapping[str, str]) -> None:
     replica = Replica(rank=rank, count=count, wrap=_wrap(count))
     device = get_device() if torch.cuda.is_available() else "cpu"
     training = open_source_training(spec, replica=replica, device=str(device))
-    losses, value = _resume(training.fit.restore)
+    progress = _resume(training.fit.restore)
     while not training.fit.is_done:
-        report = training.fit.advance()
-        losses.append(report.train_loss)
-        value = report.value
-        metrics = {"epoch": report.epoch, "train_loss": report.train_loss, "value": value}
-        if report.epoch == training.fit.epochs and rank == 0:
-            training.save(Path(config["models"]), score=value)
+        try:
+            report = training.fit.advance()
+        except TrialFailure as failure:  # on all workers alike, and again if it were retried
+            return codec.dumps(dataclasses.replace(progress, failure=str(failure)))
+        progress = Progress(epoch=report.epoch, losses=(*progress.losses, report.train_loss), value=report.value)
+        metrics = {"epoch": report.epoch, "train_loss": report.train_loss, "value": report.value}
         if rank == 0:
-            _report_with_checkpoint(metrics, training.fit.state(), losses=losses)
+            _report_with_checkpoint(metrics, training.fit.state(), progress=progress)
         else:
             ray.train.report(metrics)
+    if rank == 0:  # also where the last worker ended between its last checkpoint and this
+        training.save(Path(config["models"]), score=progress.value)
+    return codec.dumps(progress)
 
 
 def _wrap(count: int) -> Callable[[nn.Module], nn.Module]:
@@ -119,20 +162,53 @@ def _wrap(count: int) -> Callable[[nn.Module], nn.Module]:
     return wrap
 
 
-def _resume(restore: Callable[[FitState], None]) -> tuple[list[float], float]:
-    """Restores the last checkpoint of the run, if any; returns the losses and the score so far."""
+def _resume(restore: Callable[[FitState], None]) -> Progress:
+    """Restores the last checkpoint of the run, if any, and returns how far it was."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
-        return [], 0.0
+        return Progress()
     with checkpoint.as_directory() as folder:
-        tensors, meta = read_checkpoint(Path(folder) / "state")
-    progress = json.loads(json.dumps(meta))
-    restore(FitState(tensors=tensors, epoch=progress["epoch"]))
-    return list(progress["losses"]), float(progress["value"])
+        tensors, meta = read_checkpoint(Path(folder) / STATE)
+    progress = codec.from_json(Progress, meta)
+    restore(FitState(tensors=tensors, epoch=progress.epoch))
+    return progress
 
 
-def _report_with_checkpoint(metrics: Mapping[str, float], state: FitState, *, losses: list[float]) -> None:
+def _report_with_checkpoint(metrics: Mapping[str, float], state: FitState, *, progress: Progress) -> None:
     with TemporaryDirectory() as folder:
-        meta = {"schema": 1, "epoch": state.epoch, "losses": list(losses), "value": metrics["value"]}
-        write_checkpoint(Path(folder) / "state", tensors=state.tensors, meta=meta)  # type: ignore[arg-type]  # invariant dict
+        write_checkpoint(Path(folder) / STATE, tensors=state.tensors, meta=codec.to_json(progress))
         ray.train.report(dict(metrics), checkpoint=Checkpoint.from_directory(folder))
+
+
+def _finished(run: Path, *, epochs: int) -> Progress | None:
+    """Returns the progress of a run that has a checkpoint after its last epoch, None for any other."""
+    for folder in sorted(run.glob(f"*/{STATE}")):
+        with suppress(UnsafeFileError):  # half deleted, when a run was killed
+            _, meta = read_checkpoint(folder)
+            progress = codec.from_json(Progress, meta, where=str(folder))
+            if progress.epoch == epochs:
+                return progress
+    return None
+
+
+def _drop_torn_snapshot(run: Path) -> None:
+    """Removes Ray's list of checkpoints if a kill left half of it: Ray would refuse the run for ever."""
+    path = run / SNAPSHOT
+    try:
+        json.loads(path.read_text())
+    except FileNotFoundError:
+        return
+    except ValueError:
+        path.unlink()
+
+
+@contextmanager
+def _kept_interrupt_handler() -> Iterator[None]:
+    """Restores what Ctrl-C does: Ray Train takes it over, and would keep it after the run."""
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, handler)
