@@ -182,7 +182,7 @@ def test_a_saved_source_is_found_with_its_score_its_statistics_and_what_it_has_s
 def test_what_a_killed_writer_leaves_is_not_offered(digits, models, greek, tmp_path):
     shutil.copytree(models / greek.id, tmp_path / f".{greek.id}.k3y9x1")
 
-    assert ModelLibrary([tmp_path]).cards() == {}
+    assert ModelLibrary([tmp_path]).cards() == ModelLibrary().cards()
 
 
 def test_the_statistics_of_a_large_source_are_those_of_a_sample(digits, tmp_path, monkeypatch):
