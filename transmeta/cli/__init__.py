@@ -14,6 +14,8 @@ from transmeta.cli.doctor import doctor
 from transmeta.cli.experience import export_trials, import_trials, stats, verify
 from transmeta.cli.import_model import import_model
 from transmeta.cli.ls import ls
+from transmeta.cli.meta_test import meta_test
+from transmeta.cli.meta_train import meta_train
 from transmeta.cli.predict import predict
 from transmeta.cli.recommend import recommend
 from transmeta.cli.search import search
@@ -37,6 +39,8 @@ COMMANDS: Final[Sequence[Callable[..., None]]] = (
     collect,
     train_source,
     import_model,
+    meta_train,
+    meta_test,
     ls,
     doctor,
     submit,

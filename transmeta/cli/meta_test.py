@@ -1,8 +1,9 @@
 """`transmeta meta-test`: how good policies are on data sets that they were not learned from."""
 
 import dataclasses
+import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, final
 
 import typer
 
@@ -22,8 +23,8 @@ from transmeta.errors import InputError, UnknownNameError
 if TYPE_CHECKING:
     from transmeta.core.experience import Experience
     from transmeta.core.protocols import Policy
+    from transmeta.core.trial import Arm
     from transmeta.experiments.figures import MetaTestReport
-    from transmeta.workspace import Workspace
 
 BUDGETS: Final = (1, 3, 5, 10, 20)
 OURS: Final = "network"
@@ -103,9 +104,7 @@ def meta_test(
     if dry_run:
         print_plan(Plan(targets=chosen or tuple(datasets), sources=(), trials=0, executor="local"), as_json=as_json)
         return
-    summary = _summary(
-        _evaluated(experience, held_out=chosen, evaluations=evaluations, seeds=seeds, folds=folds, workspace=place)
-    )
+    summary = _summary(_evaluated(experience, held_out=chosen, evaluations=evaluations, seeds=seeds, folds=folds))
     if as_json:
         print_json(summary)
         return
@@ -137,25 +136,40 @@ def _evaluated(
     evaluations: int,
     seeds: int,
     folds: int,
-    workspace: "Workspace",
 ) -> "MetaTestReport":
     from transmeta.experiments.meta_test import evaluate, leave_one_dataset_out
 
-    learn = _Learners(workspace, experience)
+    learn = _Learners(experience)
     budgets = sorted({budget for budget in BUDGETS if budget < evaluations} | {evaluations})
     if held_out:
         return evaluate(learn, experience, held_out=held_out, budgets=budgets, seeds=range(seeds))
     return leave_one_dataset_out(learn, experience, budgets=budgets, seeds=range(seeds), most_folds=folds)
 
 
-class _Learners:
-    """Makes all policies out of training experience."""
+@final
+class _TriedArms:
+    """Draws from the arms that were tried: a replay has no score for any other, however long it asks."""
 
-    def __init__(self, workspace: "Workspace", experience: "Sequence[Experience]") -> None:
-        library = workspace.environment().library()
-        targets = {row.result.spec.target.id: row.result.spec.target for row in experience}
-        cards = {card.id: card for target in targets.values() for card in library.candidates(target)}
-        self._proposer = workspace.proposer(tuple(cards.values()))
+    def __init__(self, experience: "Sequence[Experience]") -> None:
+        self._arms = sorted({row.arm.key: row.arm for row in experience}.values(), key=lambda arm: arm.key)
+
+    def propose(self, *, sources: Sequence[str], count: int, seed: int) -> "Sequence[Arm]":
+        """Returns up to `count` of them in random order, the same for the same seed."""
+        arms = [arm for arm in self._arms if arm.source in sources]
+        random.Random(seed).shuffle(arms)
+        return arms[:count]
+
+
+@final
+class _Learners:
+    """Makes all policies out of training experience.
+
+    Args:
+        experience: all of it, held-out targets included: which arms were tried there is known, their scores are not.
+    """
+
+    def __init__(self, experience: "Sequence[Experience]") -> None:
+        self._proposer = _TriedArms(experience)
 
     def __call__(self, experience: "Sequence[Experience]") -> "Sequence[Policy]":
         from transmeta.policies.fixed import FixedLearner

@@ -1,0 +1,54 @@
+import functools
+from pathlib import Path
+
+import pytest
+
+from transmeta.policies.network.learner import NetworkLearner
+from transmeta.policies.network.training import TrainingPlan
+
+from .cases import Run
+
+
+@pytest.fixture
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real learner with few steps: what it learns is tested elsewhere."""
+    plan = TrainingPlan(members=1, fold_members=1, hidden=4, steps=5)
+    learner = functools.partial(NetworkLearner, plan=plan)
+    monkeypatch.setattr("transmeta.policies.network.learner.NetworkLearner", learner)
+
+
+def test_a_policy_is_learned_and_then_tested_on_what_it_has_not_seen(
+    run: Run, workspace: Path, short_training: None
+) -> None:
+    place = ("--workspace", workspace, "--json")
+    targets = ("digits@3", "icons-shapes@3", "icons-time@3")
+    words = ("--rounds", 1, "--trials-per-round", 2, "--samples", 0, "--strategies", "linear_probe,from_scratch")
+    learn = ("meta-train", *targets, *words, "--executor", "local", *place)
+    planned = run(*learn, "--dry-run")
+    learned, again = run(*learn), run(*learn, "--quiet")
+    tested = run("meta-test", "--evaluations", 2, "--seeds", 1, *place)
+
+    assert (planned.code, learned.code, tested.code) == (0, 0, 0), (learned.err, tested.err)
+    assert planned.json["trials"] == learned.json["trials"] == 6
+    assert (learned.json["fresh"], again.json["fresh"]) == (6, 0)
+    assert tested.json["datasets"] == 3
+    assert {row["policy"] for row in tested.json["rows"]} >= {"network", "portfolio", "fixed-linear_probe"}
+
+
+def test_a_misspelt_key_of_the_configuration_gets_the_nearest(refused: Run, workspace: Path, tmp_path: Path) -> None:
+    config = tmp_path / "meta.toml"
+    config.write_text('targets = ["digits@3", "icons-time@3"]\nround = 2\n')
+
+    outcome = refused("meta-train", "--config", config, "--workspace", workspace)
+
+    assert outcome.code == 2
+    assert "meta.toml: unknown key 'round'; did you mean 'rounds'?" in outcome.err
+
+
+def test_too_little_to_learn_from_is_refused(refused: Run, workspace: Path) -> None:
+    place = ("--workspace", workspace)
+
+    assert "name more" in refused("meta-train", "digits@3", *place).err
+    assert "give 1 or more of each" in refused("meta-train", "digits@3", "icons-time@3", "--rounds", 0, *place).err
+    assert "collect on at least 2" in refused("meta-test", *place).err
+    assert "give 1 or more" in refused("meta-test", "--seeds", 0, *place).err
