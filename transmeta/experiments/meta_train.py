@@ -150,9 +150,9 @@ def _propose(
         if missing:
             seed = derive_seed(plan.seed, "round", index, target.id)
             suggested = policy.suggest(known, history, count=plan.trials_per_round + bold, seed=seed)
-            for suggestion in suggested:
+            for arm in (*(suggestion.arm for suggestion in suggested), *untried):  # the pool where suggestions run out
                 if len(chosen) < plan.trials_per_round:
-                    chosen.setdefault(suggestion.arm.key, suggestion.arm)
+                    chosen.setdefault(arm.key, arm)
         specs += [
             TrialSpec(pair=TaskPair(source=arm.source, target=target), strategy=arm.strategy, seed=0)
             for arm in chosen.values()
