@@ -40,9 +40,18 @@ class UnknownNameError(InputError):
 
     def __init__(self, kind: str, *, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
+        self._arguments = (kind, name, tuple(known))
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known) or 'none'}"
         super().__init__(f"unknown {kind} {name!r}; {hint}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Lets the error travel from a worker to its driver, although its arguments are keywords."""
+        return _unknown_name, self._arguments
+
+
+def _unknown_name(kind: str, name: str, known: tuple[str, ...]) -> UnknownNameError:
+    return UnknownNameError(kind, name=name, known=known)
 
 
 class ConfigError(InputError):
