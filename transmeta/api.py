@@ -154,6 +154,7 @@ class TransferClassifier:
         budget: wall time of `fit`, such as `2m`; or None.
         trials: number of trials of `fit`; or None.
         seed: of the split into training, validation and test examples, and of the search.
+        dataset: name of the data; a source that was trained on a data set of this name is not offered.
         workspace: as in `adapt`.
         compute: as in `adapt`.
 
@@ -164,7 +165,8 @@ class TransferClassifier:
     Example:
         >>> from sklearn.datasets import load_digits
         >>> images, labels = load_digits(return_X_y=True)
-        >>> classifier = TransferClassifier(trials=4).fit(images.reshape(-1, 8, 8) / 16, labels)  # doctest: +SKIP
+        >>> classifier = TransferClassifier(trials=4, dataset="digits")
+        >>> classifier.fit(images.reshape(-1, 8, 8) / 16, labels)  # doctest: +SKIP
     """
 
     def __init__(
@@ -173,9 +175,11 @@ class TransferClassifier:
         budget: str | float | None = None,
         trials: int | None = None,
         seed: int = 0,
+        dataset: str = "arrays",
         workspace: Workspace | None = None,
         compute: Compute | None = None,
     ) -> None:
+        self.dataset = dataset
         self.budget = budget
         self.trials = trials
         self.seed = seed
@@ -184,7 +188,7 @@ class TransferClassifier:
 
     def get_params(self, deep: bool = True) -> dict[str, object]:
         """Returns the arguments of the constructor by name, as scikit-learn's `clone` wants them."""
-        return {name: getattr(self, name) for name in ("budget", "trials", "seed", "workspace", "compute")}
+        return {name: getattr(self, name) for name in ("budget", "trials", "seed", "dataset", "workspace", "compute")}
 
     def set_params(self, **params: object) -> Self:
         """Sets arguments of the constructor by name and returns the classifier.
@@ -213,7 +217,9 @@ class TransferClassifier:
         workspace = self.workspace or Workspace()
         names = np.array([f"{number:06d}" for number in range(len(self.classes_))])
         tasks = ArrayTasks()
-        task = tasks.save(examples, names[numbers], folder=workspace.folder / "tasks", name="arrays", seed=self.seed)
+        task = tasks.save(
+            examples, names[numbers], folder=workspace.folder / "tasks", name=self.dataset, seed=self.seed
+        )
         self._encoder = tasks.encoder(task)
         with TemporaryDirectory(prefix="transmeta-classifier-") as folder:
             self.report_ = adapt(

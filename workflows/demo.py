@@ -29,7 +29,7 @@ from transmeta.experiments.collect import collect
 from transmeta.experiments.figures import MetaTestReport, compare
 from transmeta.experiments.gate import left_out_gate
 from transmeta.experiments.meta_test import BEST_FIXED, ORACLE, SCRATCH, evaluate
-from transmeta.experiments.meta_train import MetaTrainPlan, meta_train
+from transmeta.experiments.meta_train import MetaTrainPlan, RoundReport, meta_train
 from transmeta.experiments.run import Workbench
 from transmeta.policies.files import save_policy
 from transmeta.policies.network.learner import NetworkLearner
@@ -193,7 +193,9 @@ def _train_sources(config: DemoConfig, workspace: Workspace, console: Console) -
 
 def _learn(setting: Setting, console: Console) -> NetworkPolicy:
     config = setting.config
-    learner = NetworkLearner(proposer=setting.workspace.proposer(setting.cards), seed=config.seed)
+    learner = NetworkLearner(
+        proposer=setting.workspace.proposer(setting.cards, strategies=config.strategies), seed=config.seed
+    )
     plan = MetaTrainPlan(
         run="demo",
         rounds=config.rounds,
@@ -216,11 +218,16 @@ def _learn(setting: Setting, console: Console) -> NetworkPolicy:
         bench=setting.bench,
         publish=lambda policy: save_policy(policy, setting.workspace.policy_folder),
         on_round=lambda report: console.print(
-            f"round {report.round + 1}: {report.trials} trials ({report.fresh} new); regret on left-out targets "
-            f"{report.gate.before:.3f} -> {report.gate.after:.3f}: "
-            + ("accepted" if report.gate.is_accepted else "not accepted, the old policy stays")
+            f"round {report.round + 1}: {report.trials} trials ({report.fresh} new); " + _compared(report)
         ),
     )
+
+
+def _compared(report: RoundReport) -> str:
+    if not report.round:
+        return "the first policy, nothing to compare with"
+    verdict = "accepted" if report.gate.is_accepted else "not accepted, the old policy stays"
+    return f"regret on left-out targets {report.gate.before:.3f} -> {report.gate.after:.3f}: {verdict}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,12 +183,14 @@ def _run(
         reports.append(report)
         if not is_quiet:
             verdict = "accepted" if report.gate.is_accepted else "not accepted"
-            say(
-                f"round {report.round + 1}/{config.rounds}: {report.trials} trials, regret on left-out targets "
-                f"{report.gate.before:.3f} -> {report.gate.after:.3f}, {verdict}"
-            )
+            compared = f"regret on left-out targets {report.gate.before:.3f} -> {report.gate.after:.3f}, {verdict}"
+            first = "the first policy, nothing to compare with"
+            what = compared if report.round else first
+            say(f"round {report.round + 1}/{config.rounds}: {report.trials} trials, {what}")
 
-    learner = NetworkLearner(proposer=workspace.proposer(tuple(cards.values())), seed=config.seed)
+    learner = NetworkLearner(
+        proposer=workspace.proposer(tuple(cards.values()), strategies=config.strategies or None), seed=config.seed
+    )
     with workspace.store() as store, progress(total=trials, is_quiet=is_quiet) as on_result:
         features = {task.id: workspace.features(task, store=store) for task in tasks}
         with workspace.bench(compute, run=name, store=store, on_result=on_result) as bench:

@@ -15,7 +15,7 @@ import numpy as np
 from transmeta.core.experience import MetaFeatures
 from transmeta.core.outcome import Evidence, Suggestion
 from transmeta.policies.greedy import Situation
-from transmeta.policies.similarity import standard_scores
+from transmeta.policies.similarity import closeness, distances, standard_scores
 from transmeta.policies.table import Array, Features, RegretTable, regret_scale
 
 NORMAL_90: Final = 1.645
@@ -71,6 +71,7 @@ def describe(
     level = _corrected(level, errors=now.utility - (level.mean - scale * mean[observed]), noise=float(noise))
     costs = _costs(table, features.target, now)
     is_share = _are_shares(table)
+    shares = _shares(table, rows, features)
     suggestions = []
     for column in columns:
         centre = level.mean - scale * mean[column]
@@ -87,7 +88,7 @@ def describe(
                 low=low,
                 high=high,
                 predicted_cost_s=costs[column],
-                evidence=_evidence(table, rows, column=column),
+                evidence=_evidence(table, shares, column=column),
             )
         )
     return tuple(suggestions)
@@ -100,10 +101,18 @@ def _moments(rows: Rows) -> tuple[Array, Array]:
     return mean, np.sqrt(rows.weights @ variance)
 
 
-def _evidence(table: RegretTable, rows: Rows, *, column: int) -> tuple[Evidence, ...]:
+def _shares(table: RegretTable, rows: Rows, features: MetaFeatures) -> Array:
+    """Returns each known target's share in the decision, (T,).
+
+    Where predictions alone decide, they were learned from all known targets: the shares are then by similarity.
+    """
+    shares = rows.weights[: len(table.targets)]
+    return shares if shares.sum() > 1e-6 else closeness(distances(table.targets, features), tau=1.0)
+
+
+def _evidence(table: RegretTable, weights: Array, *, column: int) -> tuple[Evidence, ...]:
     """Returns the known targets that tried the arm and speak for it, heaviest first."""
     regret = table.regret[:, column]
-    weights = rows.weights[: len(table.targets)]
     tried = [int(i) for i in np.flatnonzero(~np.isnan(regret)) if weights[i] > 1e-6]
     speaks = {i: float(weights[i] * max(1.0 - regret[i], 0.0)) for i in tried}
     witnesses = sorted(tried, key=lambda i: (-speaks[i], -weights[i], i))[:WITNESSES]
