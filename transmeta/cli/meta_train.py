@@ -220,7 +220,8 @@ def _run(
 def _tasks(config: MetaTrainConfig) -> "tuple[Task, ...]":
     from transmeta.tasks.catalogue import find_task
 
-    tasks = tuple(find_task(name, seed=config.seed) for name in config.targets)
+    found = [find_task(name, seed=config.seed) for name in config.targets]
+    tasks = tuple({task.id: task for task in found}.values())  # whoever names a target twice means it once
     if len({task.dataset for task in tasks}) < 2:
         raise InputError(
             f"meta-train: {len(tasks)} target(s) of fewer than 2 data sets; name more, such as icons-time@3"

@@ -8,6 +8,7 @@ import numpy as np
 
 from transmeta.core.experience import Experience, MetaFeatures
 from transmeta.core.protocols import P, Policy, PolicyLearner
+from transmeta.core.trial import TrialStatus
 from transmeta.experiments.meta_train import Gate, GateReport
 from transmeta.policies.table import WORST, RegretTable
 
@@ -21,10 +22,10 @@ def left_out_gate(learner: PolicyLearner[P]) -> Gate:
     The figure is the mean over data sets of the regret of the first pick and of the best of five, both among the arms
     that were tried on the target. With fewer data sets than parts it lets everything pass.
     """
-    learned: dict[tuple[int, frozenset[str]], P] = {}
+    learned: dict[tuple[int, frozenset[tuple[str, TrialStatus]]], P] = {}
 
     def policy_of(part: int, experience: Sequence[Experience]) -> P:
-        key = (part, frozenset(row.id for row in experience))
+        key = (part, frozenset((row.id, row.result.status) for row in experience))  # a crashed trial may be mended
         if key not in learned:
             learned[key] = learner.update(learner.initial(), experience)
         return learned[key]

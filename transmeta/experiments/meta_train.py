@@ -100,6 +100,9 @@ def meta_train(
 
     Args:
         publish: makes an accepted policy visible; called after each round that improves it.
+
+    Raises:
+        InputError: if the run was begun with targets that are not among these.
     """
     policy = learner.initial()
     accepted: tuple[Experience, ...] = ()
@@ -112,6 +115,7 @@ def meta_train(
                 targets, features=features, plan=plan, policy=policy, experience=experience, index=index
             )
             specs = log.save_proposals(plan.run, index, proposed)
+        _check_targets(specs, targets=targets, run=plan.run)
         fresh = run(ReplaySearch(specs), bench=bench, features=features)
         seen |= {spec.id: spec for spec in specs}
         experience = _experience(bench, seen)
@@ -121,6 +125,15 @@ def meta_train(
             publish(policy)
         on_round(RoundReport(round=index, trials=len(specs), fresh=len(fresh), gate=report))
     return policy
+
+
+def _check_targets(specs: Sequence[TrialSpec], *, targets: Sequence[Task], run: str) -> None:
+    foreign = sorted({spec.target.id for spec in specs} - {target.id for target in targets})
+    if foreign:
+        raise InputError(
+            f"meta-train: run {run!r} was begun with {foreign[0]}, which is no target now, or whose data has changed; "
+            "give the same targets to go on, or another name for a new run"
+        )
 
 
 def _experience(bench: Workbench, seen: Mapping[TrialId, TrialSpec]) -> tuple[Experience, ...]:
@@ -143,7 +156,7 @@ def _propose(
         history = [row.result for row in experience if row.result.spec.target.id == target.id and row.is_lesson]
         known = features[target.id]
         tried = {result.spec.arm.key for result in history}
-        bold = plan.trials_per_round if index == 0 else math.ceil(plan.trials_per_round * plan.exploration)
+        bold = plan.trials_per_round if index == 0 else _share_of(plan.trials_per_round, plan.exploration)
         untried = [arm for arm in plan.arms if arm.source in known.pairs and arm.key not in tried]
         chosen = {arm.key: arm for arm in untried[:bold]}
         missing = plan.trials_per_round - len(chosen)
@@ -158,3 +171,8 @@ def _propose(
             for arm in chosen.values()
         ]
     return tuple(specs)
+
+
+def _share_of(count: int, share: float) -> int:
+    """Returns `share` of `count`, rounded up, but not for the noise of a product such as 20 * 0.55."""
+    return math.ceil(round(count * share, 9))

@@ -4,8 +4,9 @@ from transmeta.core.experience import Experience, Provenance
 from transmeta.core.task import TaskPair
 from transmeta.core.trial import Arm, StrategySpec, TrialResult, TrialSpec, TrialStatus
 from transmeta.experiments.gate import left_out_gate, replay_regret
+from transmeta.experiments.meta_train import GateReport
 from transmeta.policies.portfolio import PortfolioLearner
-from transmeta.policies.table import RegretTable
+from transmeta.policies.table import WORST, RegretTable
 from transmeta.testing.store_cases import example_task
 
 ARMS = [Arm(source=source, strategy=StrategySpec(name="lora", params={})) for source in ("latin", "icons", "kana")]
@@ -22,11 +23,11 @@ class NoFreshArms:
 LEARNER = PortfolioLearner(proposer=NoFreshArms())
 
 
-def rows(names, scores, *, arms=3):
+def rows(names, scores, *, shots=10, pool=ARMS):
     found = []
     for name in names:
-        target = dataclasses.replace(example_task(), name=name, dataset=name)
-        for arm, score in list(zip(ARMS, scores, strict=True))[:arms]:
+        target = dataclasses.replace(example_task(shots=shots), name=name, dataset=name)
+        for arm, score in zip(pool, scores, strict=True):
             pair = TaskPair(source=arm.source, target=target)
             spec = TrialSpec(pair=pair, strategy=arm.strategy, seed=0)
             result = TrialResult(spec=spec, status=TrialStatus.COMPLETED, score=score, test_score=score)
@@ -51,6 +52,58 @@ def test_experience_of_the_other_kind_of_target_helps_where_most_targets_are_of_
 def test_nothing_learned_before_passes_and_so_do_too_few_data_sets():
     assert left_out_gate(LEARNER)((), rows("abcdef", RIGHT)).is_accepted
     assert left_out_gate(LEARNER)(rows("a", RIGHT), rows("ab", RIGHT)).is_accepted
+    assert left_out_gate(LEARNER)((), ()).is_accepted
+
+
+def test_what_is_judged_on_was_not_learned_from_and_all_shots_of_a_data_set_leave_together():
+    learned = []
+
+    class Watched:
+        def initial(self):
+            return LEARNER.initial()
+
+        def update(self, policy, experience):
+            learned.append({row.result.spec.target.dataset for row in experience})
+            return LEARNER.update(policy, experience)
+
+    both = [*rows("abcdef", RIGHT, shots=3), *rows("abcdef", RIGHT, shots=10)]
+    left_out_gate(Watched())(rows("abcdef", RIGHT, shots=3), both)
+
+    assert len(learned) == 6, "three parts, without the new experience and with it"
+    assert {frozenset(set("abcdef") - seen) for seen in learned} == {frozenset(part) for part in ("ad", "be", "cf")}
+
+
+def test_a_trial_that_crashed_and_was_mended_counts_as_new_experience():
+    """The same trials, of which one had crashed when the policy in force was learned."""
+    mended = rows("abcdef", RIGHT)
+    crashed = [
+        dataclasses.replace(
+            row, result=dataclasses.replace(row.result, status=TrialStatus.CRASHED, score=None, test_score=None)
+        )
+        if row.arm == ARMS[0]
+        else row
+        for row in mended
+    ]
+    report = left_out_gate(LEARNER)(crashed, mended)
+
+    assert report.after == 0.0
+    assert report.before > 0.5, "without the crashed arm, another seemed the best"
+
+
+def test_a_difference_within_its_standard_error_is_accepted_and_a_larger_one_is_not():
+    assert GateReport(before=1.0, after=1.1, tolerance=0.1).is_accepted
+    assert not GateReport(before=1.0, after=1.11, tolerance=0.1).is_accepted
+    assert GateReport(before=1.0, after=0.5, tolerance=0.0).is_accepted
+
+
+def test_picks_that_were_never_tried_on_a_target_are_passed_over_and_none_left_is_the_worst():
+    """On `y` the third arm alone was tried besides the second; what the policy likes best was not."""
+    policy = LEARNER.update(LEARNER.initial(), rows("abc", RIGHT))
+    there = [row for row in rows("y", WRONG) if row.arm != ARMS[0]]
+    elsewhere = [dataclasses.replace(arm, strategy=StrategySpec(name="lp_ft", params={})) for arm in ARMS]
+
+    assert replay_regret(policy, RegretTable.from_experience(there)) == {"y": 0.0}
+    assert replay_regret(policy, RegretTable.from_experience(rows("y", WRONG, pool=elsewhere))) == {"y": WORST}
 
 
 def test_a_policy_that_picks_worse_on_left_out_targets_is_refused():
