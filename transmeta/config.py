@@ -14,12 +14,15 @@ def load_config(kind: type[T], path: Path) -> T:
     """Returns the `kind` that the TOML file at `path` describes.
 
     Raises:
-        ConfigError: if the file is missing, is not TOML, or has an unknown key, a missing one or a wrong type.
+        ConfigError: if the file is missing, unreadable or not TOML, or has an unknown key, a missing one or a wrong
+            type.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; give the path of a .toml file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a .toml file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not TOML ({error}); correct the file") from error
     return from_json(kind, cast(Json, data), where=path.name)

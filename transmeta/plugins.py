@@ -12,6 +12,7 @@ from transmeta.errors import UnknownNameError
 TASKS: Final = "transmeta.tasks"
 MODELS: Final = "transmeta.models"
 STRATEGIES: Final = "transmeta.strategies"
+_KINDS: Final = {TASKS: "task", MODELS: "model", STRATEGIES: "strategy"}
 
 
 def names(group: str) -> tuple[str, ...]:
@@ -28,7 +29,7 @@ def load(group: str, *, name: str) -> object:
     """
     points = _points(group)
     if name not in points:
-        raise UnknownNameError(group.removeprefix("transmeta.").removesuffix("s"), name=name, known=points)
+        raise UnknownNameError(_KINDS.get(group, "plug-in"), name=name, known=points)
     factory = points[name].load()
     plugin: object = factory()
     return plugin
