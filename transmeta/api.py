@@ -17,7 +17,7 @@ import numpy.typing as npt
 from transmeta.core import codec
 from transmeta.core.task import Params, Task
 from transmeta.core.trial import Budget, TrialResult
-from transmeta.errors import InputError
+from transmeta.errors import DataError, InputError
 from transmeta.experiments.adapt import Adaptation, check_budget, run_again, search_target
 from transmeta.experiments.recommend import Recommendation
 from transmeta.experiments.recommend import recommend as recommend_for
@@ -100,6 +100,7 @@ def adapt(
         check_out(out)
     task = data if isinstance(data, Task) else find_task(str(data), seed=seed, label=label)
     workspace = workspace or Workspace()
+    chosen = workspace.policy(task, folder=policy)
     compute = compute or default_compute(spending)
     with TemporaryDirectory(prefix="transmeta-adapt-") as folder, workspace.store() as store:
         run, kept = f"adapt-{task.id}", Path(folder)
@@ -107,7 +108,7 @@ def adapt(
             found = search_target(
                 task,
                 features=workspace.features(task, store=store),
-                policy=workspace.policy(task, folder=policy),
+                policy=chosen,
                 bench=bench,
                 budget=less_reserve(spending, compute),
                 halving=Halving(),
@@ -169,6 +170,9 @@ class TransferClassifier:
         >>> classifier.fit(images.reshape(-1, 8, 8) / 16, labels)  # doctest: +SKIP
     """
 
+    _estimator_type = "classifier"
+    """What scikit-learn before 1.6 asks for in place of tags."""
+
     def __init__(
         self,
         *,
@@ -185,6 +189,18 @@ class TransferClassifier:
         self.seed = seed
         self.workspace = workspace
         self.compute = compute
+
+    def __sklearn_tags__(self) -> object:
+        """Returns what scikit-learn's pipelines and cross-validation ask of a classifier."""
+        from sklearn.utils import ClassifierTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="classifier",
+            target_tags=TargetTags(required=True),
+            transformer_tags=None,
+            classifier_tags=ClassifierTags(),
+            regressor_tags=None,
+        )
 
     def get_params(self, deep: bool = True) -> dict[str, object]:
         """Returns the arguments of the constructor by name, as scikit-learn's `clone` wants them."""
@@ -213,16 +229,19 @@ class TransferClassifier:
             DataError: if they cannot be used.
         """
         examples, labels = np.asarray(X), np.asarray(y)
-        self.classes_, numbers = np.unique(labels, return_inverse=True)
+        try:
+            classes, numbers = np.unique(labels, return_inverse=True)
+        except TypeError as error:
+            raise DataError(f"y: labels that have no order ({error}); give all of them as texts or numbers") from error
         workspace = self.workspace or Workspace()
-        names = np.array([f"{number:06d}" for number in range(len(self.classes_))])
+        names = np.array([f"{number:06d}" for number in range(len(classes))])
         tasks = ArrayTasks()
         task = tasks.save(
             examples, names[numbers], folder=workspace.folder / "tasks", name=self.dataset, seed=self.seed
         )
-        self._encoder = tasks.encoder(task)
+        encoder = tasks.encoder(task)
         with TemporaryDirectory(prefix="transmeta-classifier-") as folder:
-            self.report_ = adapt(
+            report = adapt(
                 task,
                 budget=self.budget,
                 trials=10 if self.budget is None and self.trials is None else self.trials,
@@ -231,7 +250,9 @@ class TransferClassifier:
                 compute=self.compute,
                 seed=self.seed,
             )
-            self._model = AdaptedModel.load(Path(folder) / "model")
+            model = AdaptedModel.load(Path(folder) / "model")
+        # All at once: a fit that fails leaves the classifier as it was.
+        self.classes_, self.report_, self._encoder, self._model = classes, report, encoder, model
         return self
 
     def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -248,8 +269,13 @@ class TransferClassifier:
         return ordered
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.generic]:
-        """Returns (count,) labels, of the kind that `fit` was given."""
-        chosen: npt.NDArray[np.generic] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        """Returns (count,) labels, of the kind that `fit` was given.
+
+        Raises:
+            InputError: before `fit`.
+        """
+        columns = self.predict_proba(X).argmax(axis=1)
+        chosen: npt.NDArray[np.generic] = self.classes_[columns]
         return chosen
 
     def score(self, X: npt.ArrayLike, y: npt.ArrayLike) -> float:
