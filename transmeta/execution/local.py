@@ -6,9 +6,10 @@ from typing import Final, final
 import torch
 
 from transmeta.core.protocols import Search
-from transmeta.core.trial import TrialResult, TrialSpec, Verdict
+from transmeta.core.trial import TrialResult, Verdict
 from transmeta.trials.environment import Environment
-from transmeta.trials.run import THREADS, TrialRun
+from transmeta.trials.run import THREADS
+from transmeta.trials.unit import UnitSpec, open_unit
 
 STOPPED_BY_SEARCH: Final = "stopped by the search"
 
@@ -31,15 +32,16 @@ class LocalExecutor:
         torch.set_num_threads(THREADS)
         while specs := search.ask(count=1):
             for spec in specs:
-                result = self._run(spec, search)
-                search.tell(result)
-                yield result
+                yield from self._run(UnitSpec(members=(spec,)), search)
 
-    def _run(self, spec: TrialSpec, search: Search) -> TrialResult:
-        run = TrialRun(spec, environment=self._environment)
-        while True:
-            step = run.advance()
-            if isinstance(step, TrialResult):
-                return step
-            if search.report(spec.id, step) is Verdict.STOP:
-                return run.stop(reason=STOPPED_BY_SEARCH)
+    def _run(self, spec: UnitSpec, search: Search) -> Iterator[TrialResult]:
+        unit = open_unit(spec, environment=self._environment)
+        while not unit.is_done:
+            step = unit.advance()
+            ended = list(step.results)
+            for member in step.measurements:
+                if search.report(member.trial, member.measurement) is Verdict.STOP:
+                    ended.append(unit.stop(member.trial, reason=STOPPED_BY_SEARCH))
+            for result in ended:
+                search.tell(result)
+            yield from ended

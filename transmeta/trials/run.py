@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, final
 
@@ -47,10 +49,14 @@ class TrialRun:
     def __init__(self, spec: TrialSpec, *, environment: Environment) -> None:
         self.spec = spec
         self._environment = environment
-        self._wall_start = time.perf_counter()
-        self._cost_start = time.process_time()
+        self._wall_s = self._cost_s = 0.0
         self._curve: list[Measurement] = []
         self._reason = ""
+        with self._clocked():
+            self._prepare()
+
+    def _prepare(self) -> None:
+        spec, environment = self.spec, self._environment
         self._data = cached_data(codec.dumps(spec.target))
         library = environment.library()
         self._card = library.card(spec.pair.source, target=spec.target)
@@ -85,20 +91,24 @@ class TrialRun:
         if self._fit is None:
             return self._result(TrialStatus.FAILED)
         try:
-            if self._fit.is_done:
-                return self._complete()
-            report = self._fit.advance()
+            with self._clocked():
+                if self._fit.is_done:
+                    test_score = self._fit.score(self._data.test, name="test")
+                else:
+                    report, test_score = self._fit.advance(), None
         except FAILURES as failure:
             self._reason = str(failure)
             return self._result(TrialStatus.FAILED)
+        if test_score is not None:
+            return self._keep(self._result(TrialStatus.COMPLETED, test_score=test_score))
         measurement = Measurement(
             epoch=report.epoch,
             progress=report.epoch / report.epochs,
             progress_before=report.epoch_before / report.epochs,
             value=report.value,
             train_loss=report.train_loss,
-            cost_s=round(time.process_time() - self._cost_start, 6),
-            wall_s=round(time.perf_counter() - self._wall_start, 6),
+            cost_s=round(self._cost_s, 6),
+            wall_s=round(self._wall_s, 6),
         )
         self._curve.append(measurement)
         return measurement
@@ -108,10 +118,15 @@ class TrialRun:
         self._reason = reason
         return self._keep(self._result(TrialStatus.STOPPED))
 
-    def _complete(self) -> TrialResult:
-        assert self._fit is not None
-        test_score = self._fit.score(self._data.test, name="test")
-        return self._keep(self._result(TrialStatus.COMPLETED, test_score=test_score))
+    @contextmanager
+    def _clocked(self) -> Iterator[None]:
+        """Charges the block to the trial; what the process does between, such as other trials, is not its cost."""
+        wall_start, cost_start = time.perf_counter(), time.process_time()
+        try:
+            yield
+        finally:
+            self._wall_s += time.perf_counter() - wall_start
+            self._cost_s += time.process_time() - cost_start
 
     def _result(self, status: TrialStatus, *, test_score: float | None = None) -> TrialResult:
         return TrialResult(
@@ -120,8 +135,8 @@ class TrialRun:
             curve=tuple(self._curve),
             score=self._curve[-1].value if self._curve and status is not TrialStatus.FAILED else None,
             test_score=test_score,
-            cost_s=round(time.process_time() - self._cost_start, 6),
-            wall_s=round(time.perf_counter() - self._wall_start, 6),
+            cost_s=round(self._cost_s, 6),
+            wall_s=round(self._wall_s, 6),
             parameter_count=self.parameter_count,
             reason=self._reason,
         )

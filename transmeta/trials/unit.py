@@ -1,0 +1,115 @@
+"""What a worker takes: one trial, or several that are trained together; reported member by member."""
+
+import dataclasses
+from enum import StrEnum
+from typing import Protocol, final
+
+from transmeta.core import codec
+from transmeta.core.trial import Measurement, TrialId, TrialResult, TrialSpec
+from transmeta.trials.environment import Environment
+from transmeta.trials.run import TrialRun
+
+
+class Tier(StrEnum):
+    """How the members of a unit are trained."""
+
+    SINGLE = "single"
+    """One trial, by itself."""
+    STACK = "stack"
+    """All members as one step over stacked parameters."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class UnitSpec:
+    """Trials that a worker takes together; of the SINGLE tier it has one member."""
+
+    members: tuple[TrialSpec, ...]
+    tier: Tier = Tier.SINGLE
+
+    def __post_init__(self) -> None:
+        assert self.members
+        assert self.tier is Tier.STACK or len(self.members) == 1
+
+    @property
+    def id(self) -> str:
+        """20 hexadecimal digits; equal for equal units."""
+        return codec.digest(self)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MemberMeasurement:
+    """What a member of a unit showed."""
+
+    trial: TrialId
+    measurement: Measurement
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class UnitStep:
+    """What the members of a unit showed since the step before: measurements first, then how members ended."""
+
+    measurements: tuple[MemberMeasurement, ...] = ()
+    results: tuple[TrialResult, ...] = ()
+
+
+class TrialUnit(Protocol):
+    """A unit under way."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every member has ended."""
+        ...
+
+    def advance(self) -> UnitStep:
+        """Runs up to the next measurements or results of its members and returns them; a result ends its member."""
+        ...
+
+    def stop(self, trial: TrialId, *, reason: str) -> TrialResult:
+        """Ends a running member early and returns its result: STOPPED, its curve so far. The others go on."""
+        ...
+
+    def parameter_count(self, trial: TrialId) -> int:
+        """Returns the trainable weights of a member."""
+        ...
+
+
+@final
+class SingleUnit:
+    """A unit of one trial.
+
+    Raises:
+        InputError, UnsafeFileError: as `TrialRun`.
+    """
+
+    def __init__(self, spec: TrialSpec, *, environment: Environment) -> None:
+        self._run = TrialRun(spec, environment=environment)
+        self.is_done = False
+
+    def advance(self) -> UnitStep:
+        """Returns the trial's next measurement, or its result."""
+        assert not self.is_done, "every member has ended"
+        step = self._run.advance()
+        if isinstance(step, TrialResult):
+            self.is_done = True
+            return UnitStep(results=(step,))
+        return UnitStep(measurements=(MemberMeasurement(trial=self._run.spec.id, measurement=step),))
+
+    def stop(self, trial: TrialId, *, reason: str) -> TrialResult:
+        """Ends the trial early."""
+        assert trial == self._run.spec.id
+        assert not self.is_done
+        self.is_done = True
+        return self._run.stop(reason=reason)
+
+    def parameter_count(self, trial: TrialId) -> int:
+        """Returns the trainable weights."""
+        return self._run.parameter_count
+
+
+def open_unit(spec: UnitSpec, *, environment: Environment) -> TrialUnit:
+    """Returns the unit, its members ready to run.
+
+    Raises:
+        InputError, UnsafeFileError: if a member cannot be run as it is specified.
+    """
+    return SingleUnit(spec.members[0], environment=environment)
