@@ -4,6 +4,7 @@ Stages are counted from 0 at the input; the head is always new and always traina
 """
 
 import dataclasses
+import math
 from enum import StrEnum
 
 from transmeta.core.codec import tagged
@@ -78,6 +79,22 @@ class L2SP:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Ridge:
+    """The head in closed form: W = argmin ‖Y − Z·W‖² + penalty·‖Z‖²·‖W‖², Z and Y centred (Hoerl & Kennard 1970).
+
+    Attributes:
+        penalty: λ as a share of ‖Z‖², the sum of the squared distances of the training features from their mean; so it
+            depends neither on their number nor on their size.
+    """
+
+    penalty: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.penalty < math.inf:
+            raise ConfigError(f"penalty: {self.penalty} is not positive and finite; give a value above 0")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class OptimiserPlan:
     """AdamW's numbers.
 
@@ -119,6 +136,7 @@ class TransferPlan:
         probe_epochs: epochs at the start in which the head alone is trained (LP-FT, Kumar et al. 2022).
         probe_learning_rate: the head's learning rate in these epochs.
         augment_shift: random shifts of training images by up to this many pixels; frozen prefixes are then not cached.
+        ridge: solves the head in one epoch instead of optimising it; the optimiser's other numbers have no effect.
     """
 
     trainable: tuple[int, ...]
@@ -130,6 +148,7 @@ class TransferPlan:
     probe_epochs: int = 0
     probe_learning_rate: float = 1e-3
     augment_shift: int = 0
+    ridge: Ridge | None = None
 
     def __post_init__(self) -> None:
         for name in ("probe_epochs", "augment_shift"):
@@ -137,6 +156,8 @@ class TransferPlan:
                 raise ConfigError(f"{name}: {getattr(self, name)} is negative; give 0 or more")
         if not self.probe_learning_rate > 0:
             raise ConfigError(f"probe_learning_rate: {self.probe_learning_rate} is not positive; give a value above 0")
+        if self.ridge is not None:
+            self._check_head_alone()
 
     @property
     def cut(self) -> int | None:
@@ -147,3 +168,17 @@ class TransferPlan:
         starts = list(self.trainable)
         starts += [addition.cut for addition in self.additions if not isinstance(addition, SideNetwork)]
         return min(starts, default=None)
+
+    def _check_head_alone(self) -> None:
+        clashing = {
+            "trainable": bool(self.trainable),
+            "initialisation": self.initialisation is not Initialisation.SOURCE,
+            "additions": bool(self.additions),
+            "penalty": self.penalty is not None,
+            "probe_epochs": self.probe_epochs > 0,
+            "augment_shift": self.augment_shift > 0,
+            "epochs": self.optimiser.epochs != 1,
+        }
+        wrong = [name for name, is_set in clashing.items() if is_set]
+        if wrong:
+            raise ConfigError(f"ridge: a head in closed form goes with frozen source features; leave out {wrong[0]}")

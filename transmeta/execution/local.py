@@ -1,4 +1,4 @@
-"""Runs trials one after another in this process: the reference that every other executor must agree with."""
+"""Runs trials in this process, unit by unit: the reference that every other executor must agree with."""
 
 from collections.abc import Iterator
 from typing import Final, final
@@ -8,10 +8,14 @@ import torch
 from transmeta.core.protocols import Search
 from transmeta.core.trial import TrialResult, Verdict
 from transmeta.trials.environment import Environment
+from transmeta.trials.opening import open_unit
+from transmeta.trials.planner import UnitPlanner
 from transmeta.trials.run import THREADS
-from transmeta.trials.unit import UnitSpec, open_unit
+from transmeta.trials.unit import UnitSpec
 
 STOPPED_BY_SEARCH: Final = "stopped by the search"
+AT_ONCE: Final = 128
+"""Trials that are asked for together, to be grouped."""
 
 
 @final
@@ -26,13 +30,14 @@ class LocalExecutor:
 
     def __init__(self, *, environment: Environment) -> None:
         self._environment = environment
+        self._planner = UnitPlanner(environment=environment)
 
     def drive(self, search: Search) -> Iterator[TrialResult]:
-        """Yields the result of each trial of `search`, in the order in which it asked for them."""
+        """Yields the result of each trial of `search`, in the order in which they end."""
         torch.set_num_threads(THREADS)
-        while specs := search.ask(count=1):
-            for spec in specs:
-                yield from self._run(UnitSpec(members=(spec,)), search)
+        while specs := search.ask(count=AT_ONCE):
+            for unit in self._planner.units(specs, workers=1):
+                yield from self._run(unit, search)
 
     def _run(self, spec: UnitSpec, search: Search) -> Iterator[TrialResult]:
         unit = open_unit(spec, environment=self._environment)

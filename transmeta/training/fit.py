@@ -5,14 +5,17 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Final, final
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from transmeta.core.plan import OptimiserPlan, Schedule
+from transmeta.core.plan import OptimiserPlan, Ridge, Schedule, TransferPlan
 from transmeta.core.task import Metric
 from transmeta.errors import ConfigError, Diverged
 from transmeta.training.data import Split, TaskData
+from transmeta.training.frozen import FrozenFeatures, process_cache
 from transmeta.training.inputs import CHUNK, Inputs, draw_offsets
 from transmeta.training.metric import evaluate
 from transmeta.training.planned import PlannedModel
@@ -56,6 +59,15 @@ class FitReport:
     value: float
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a fit did: optimiser steps, examples that they saw, and passes over a split for its metric."""
+
+    steps: int = 0
+    examples: int = 0
+    evaluations: int = 0
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FitState:
     """All that a fit needs to go on: weights, optimiser moments, and the number of epochs that are done."""
@@ -90,6 +102,7 @@ class Fit:
         if plan.probe_epochs and replica.count > 1:
             raise ConfigError("probe_epochs: probing first works on one device; ask for one worker or set it to 0")
         self.epoch = 0
+        self.work = Work()
         self._planned = planned
         self._data = data
         self._metric = metric
@@ -103,14 +116,15 @@ class Fit:
             lr=plan.optimiser.learning_rate,
             fused=True,
         )
-        self._inputs: dict[str, Inputs] = {}
+        self._rates = rates_of(plan.optimiser, steps=math.ceil(len(data.train) / plan.optimiser.batch_size))
+        self._inputs: dict[str, Inputs | FrozenFeatures] = {}
         self._start = -1
         self._is_checked = False
 
     @property
     def epochs(self) -> int:
         """Epochs in all, probing included."""
-        return self._planned.plan.optimiser.epochs + self._planned.plan.probe_epochs
+        return self._planned.epochs
 
     @property
     def is_done(self) -> bool:
@@ -132,7 +146,7 @@ class Fit:
             losses.append(self._train_epoch())
             self.epoch += 1
             if not math.isfinite(losses[-1]):
-                raise self._diverged(f"loss is {losses[-1]}")
+                raise diverged(f"loss is {losses[-1]}", plan=self._planned.plan, epoch=self.epoch)
         return FitReport(
             epoch=self.epoch,
             epochs=self.epochs,
@@ -150,9 +164,10 @@ class Fit:
         self._open()
         inputs = self._read(split, name=name)
         logits = self._predict(inputs)
+        self._worked(evaluations=1)
         value = evaluate(self._metric, logits=logits, labels=inputs.labels)
         if not (bool(torch.isfinite(logits).all()) and math.isfinite(value)):
-            raise self._diverged(f"logits on the {name} split are not finite")
+            raise diverged(f"logits on the {name} split are not finite", plan=self._planned.plan, epoch=self.epoch)
         return value
 
     def state(self) -> FitState:
@@ -177,16 +192,11 @@ class Fit:
         self._is_checked = True  # loading writes to frozen parameters too, so their version counters no longer tell
         self._inputs.clear()
 
-    def _diverged(self, what: str) -> Diverged:
-        rate = self._planned.plan.optimiser.learning_rate
-        return Diverged(f"{what} in epoch {self.epoch}; lower learning_rate (now {rate:g})")
-
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self._planned.groups for parameter in group.parameters]
 
     def _is_evaluated(self) -> bool:
-        """Whether the present epoch is the first to reach another of the evaluations."""
-        return self.epoch * EVALUATIONS // self.epochs > (self.epoch - 1) * EVALUATIONS // self.epochs
+        return is_evaluated(self.epoch, epochs=self.epochs)
 
     def _open(self) -> None:
         """Chooses where the trainable part starts in this epoch, and drops what was cached for another start."""
@@ -198,22 +208,35 @@ class Fit:
             self._inputs.clear()
             self._start = start
 
-    def _read(self, split: Split, *, name: str) -> Inputs:
+    def _read(self, split: Split, *, name: str) -> Inputs | FrozenFeatures:
         if name not in self._inputs:
-            plan = self._planned.plan
-            self._inputs[name] = Inputs(
-                split,
-                model=self._planned.model,
-                card=self._planned.card,
-                start=self._start,
-                keep_prepared=self._planned.model.side is not None,
-                shift=plan.augment_shift if name == "train" else 0,
-                device=self._device,
-            )
+            is_ridge = self._planned.plan.ridge is not None
+            self._inputs[name] = self._frozen(split) if is_ridge else self._inputs_of(split, name=name)
         return self._inputs[name]
+
+    def _inputs_of(self, split: Split, *, name: str) -> Inputs:
+        return Inputs(
+            split,
+            model=self._planned.model,
+            card=self._planned.card,
+            start=self._start,
+            keep_prepared=self._planned.model.side is not None,
+            shift=self._planned.plan.augment_shift if name == "train" else 0,
+            device=self._device,
+        )
+
+    def _frozen(self, split: Split) -> FrozenFeatures:
+        return process_cache().get(
+            split,
+            card=self._planned.card,
+            device=self._device,
+            make=lambda: FrozenFeatures.of(self._inputs_of(split, name="frozen")),
+        )
 
     def _train_epoch(self) -> float:
         plan, replica = self._planned.plan, self._replica
+        if plan.ridge is not None:
+            return self._solve(plan.ridge)
         inputs = self._read(self._data.train, name="train")
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", self.epoch))
         order = torch.randperm(len(inputs), generator=generator)
@@ -235,9 +258,28 @@ class Fit:
             torch.autograd.backward(loss * replica.count + self._penalty())
             self._optimiser.step()
             self._check_once()
+        self._worked(steps=len(batches), examples=len(inputs))
         if replica.count > 1:
             torch.distributed.all_reduce(total)
         return float(total) / len(inputs)
+
+    def _solve(self, ridge: Ridge) -> float:
+        """Writes the closed-form head into the model and returns its training loss; every replica finds the same."""
+        features, head = self._frozen(self._data.train), self._planned.model.head
+        path = features.path(class_count=head.out_features)
+        scale = path.scale(ridge.penalty)
+        with torch.no_grad():
+            for parameter, value in zip((head.weight, head.bias), path.head(ridge.penalty), strict=True):
+                parameter.copy_(scale * value)
+        self._check_once()
+        self._worked(examples=len(features))
+        return float(functional.cross_entropy(self._predict(features), features.labels))
+
+    def _worked(self, *, steps: int = 0, examples: int = 0, evaluations: int = 0) -> None:
+        done = self.work
+        self.work = Work(
+            steps=done.steps + steps, examples=done.examples + examples, evaluations=done.evaluations + evaluations
+        )
 
     def _penalty(self) -> Tensor:
         penalty = self._planned.plan.penalty
@@ -255,7 +297,7 @@ class Fit:
                 settings["lr"] = plan.probe_learning_rate if group.is_head else 0.0
             else:
                 done = (self.epoch - plan.probe_epochs) * steps + step
-                settings["lr"] = plan.optimiser.learning_rate * group.rate * rate_at(plan.optimiser, done, steps=steps)
+                settings["lr"] = plan.optimiser.learning_rate * group.rate * float(self._rates[done])
 
     def _check_once(self) -> None:
         if not self._is_checked and self.epoch >= self._planned.plan.probe_epochs:
@@ -264,7 +306,7 @@ class Fit:
             self._planned.check_added()
 
     @torch.no_grad()
-    def _predict(self, inputs: Inputs) -> Tensor:
+    def _predict(self, inputs: Inputs | FrozenFeatures) -> Tensor:
         self._planned.model.eval()
         chunks = []
         for begin in range(0, len(inputs), CHUNK):
@@ -285,12 +327,25 @@ def _laid_out(saved: Tensor, *, like: nn.Parameter) -> Tensor:
     return torch.empty_like(like, requires_grad=False).copy_(saved)
 
 
-def rate_at(plan: OptimiserPlan, done: int, *, steps: int) -> float:
-    """Returns the multiple of the learning rate after `done` steps, `steps` to an epoch: warm-up, then schedule."""
+def is_evaluated(epoch: int, *, epochs: int) -> bool:
+    """Whether `epoch` of `epochs` is the first to reach another of the evaluations."""
+    return epoch * EVALUATIONS // epochs > (epoch - 1) * EVALUATIONS // epochs
+
+
+def diverged(what: str, *, plan: TransferPlan, epoch: int) -> Diverged:
+    """Returns the failure of a fit whose numbers stopped being finite."""
+    if plan.ridge is not None:
+        return Diverged(f"{what}; raise penalty (now {plan.ridge.penalty:g})")
+    return Diverged(f"{what} in epoch {epoch}; lower learning_rate (now {plan.optimiser.learning_rate:g})")
+
+
+def rates_of(plan: OptimiserPlan, *, steps: int) -> npt.NDArray[np.float64]:
+    """Returns the multiple of the learning rate at each step of a fit, `steps` to an epoch: warm-up, then schedule."""
     total = plan.epochs * steps
     warmup = plan.warmup * total
-    if done < warmup:
-        return (done + 1) / (warmup + 1)
+    done = np.arange(total, dtype=np.float64)
     if plan.schedule is Schedule.CONSTANT:
-        return 1.0
-    return 0.5 * (1 + math.cos(math.pi * (done - warmup) / max(1.0, total - warmup)))
+        later = np.ones(total)
+    else:
+        later = 0.5 * (1 + np.cos(math.pi * (done - warmup) / max(1.0, total - warmup)))
+    return np.where(done < warmup, (done + 1) / (warmup + 1), later)

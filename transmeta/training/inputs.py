@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from transmeta.core.model import ModelCard
 from transmeta.training.data import Split
-from transmeta.training.staged import StagedModel, prepare
+from transmeta.training.staged import StagedModel, pool, prepare
 
 CACHE_LIMIT_BYTES: Final = 512 * 2**20
 CHUNK: Final = 256
@@ -16,7 +16,7 @@ CHUNK: Final = 256
 
 @final
 class Inputs:
-    """The examples of one split as the first trainable stage takes them.
+    """The examples of one split as the first trainable stage takes them; as the head does if all stages are frozen.
 
     The frozen prefix runs once per example if its output fits into `CACHE_LIMIT_BYTES` and nothing is augmented, and
     at every access otherwise. Batch norms in a prefix use their stored statistics.
@@ -92,7 +92,8 @@ class Inputs:
 
     @torch.no_grad()
     def _prefix(self, prepared: Tensor) -> Tensor:
-        return self._model.run(prepared, start=0, stop=self.start)
+        hidden = self._model.run(prepared, start=0, stop=self.start)
+        return pool(hidden) if self.start == len(self._model.stages) else hidden
 
 
 def draw_offsets(count: int, *, limit: int, generator: torch.Generator) -> Tensor:

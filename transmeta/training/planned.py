@@ -13,6 +13,7 @@ from transmeta.training import additions
 from transmeta.training.seeding import derive_seed
 from transmeta.training.staged import StagedModel
 
+NO_GRADIENT = "the additions of the plan receive no gradient; the source's features are all zero here"
 NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 
 
@@ -54,6 +55,32 @@ class PlannedModel:
         """Number of trainable weights."""
         return sum(p.numel() for group in self.groups for p in group.parameters)
 
+    @property
+    def class_count(self) -> int:
+        """Outputs of the head."""
+        return self.model.head.out_features
+
+    @property
+    def epochs(self) -> int:
+        """Epochs in all, probing included."""
+        return self.plan.optimiser.epochs + self.plan.probe_epochs
+
+    @property
+    def group_names(self) -> tuple[tuple[str, ...], ...]:
+        """The names of each group's parameters, as in the model."""
+        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        return tuple(tuple(names[id(parameter)] for parameter in group.parameters) for group in self.groups)
+
+    @property
+    def added_names(self) -> tuple[str, ...]:
+        """The names of the added parameters."""
+        added = {id(parameter) for parameter in self.added}
+        return tuple(name for name, parameter in self.model.named_parameters() if id(parameter) in added)
+
+    def trained_values(self) -> Mapping[str, Tensor]:
+        """Returns name → present weights of all that is trained; not copies."""
+        return {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
+
     def check_frozen(self) -> None:
         """Asserts that no frozen parameter was written to since the plan was applied."""
         changed = [name for name, (p, version) in self.frozen.items() if p._version != version]
@@ -66,7 +93,7 @@ class PlannedModel:
             TrialFailure: if no added parameter received a gradient other than zero.
         """
         if self.added and not any(p.grad is not None and bool(p.grad.any()) for p in self.added):
-            raise TrialFailure("the additions of the plan receive no gradient; the source's features are all zero here")
+            raise TrialFailure(NO_GRADIENT)
 
 
 def apply(plan: TransferPlan, *, model: StagedModel, card: ModelCard, class_count: int, seed: int) -> PlannedModel:
@@ -111,6 +138,24 @@ def apply(plan: TransferPlan, *, model: StagedModel, card: ModelCard, class_coun
     if planned.parameter_count == 0 or empty:
         raise TrialFailure(f"the plan leaves nothing to train in stage {empty[0]} of {card.id}; choose another stage")
     return planned
+
+
+def sibling(planned: PlannedModel, plan: TransferPlan, *, seed: int) -> tuple[PlannedModel, Mapping[str, Tensor]]:
+    """Returns what `apply` would make of a plan that differs from `planned`'s in numbers only, and its initial weights.
+
+    The modules are shared with `planned`, which must not have been trained and neither adds nor draws weights beside
+    the head: so this costs a head, not a model.
+    """
+    assert not planned.added
+    assert plan.initialisation is Initialisation.SOURCE
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "initialise"))
+        head = nn.Linear(planned.model.feature_count, planned.class_count)
+    stages = list(planned.model.stages)
+    trained = {index: _unfreeze(stages[index], plan.scope) for index in sorted(set(plan.trainable))}
+    groups = _groups(planned.model, plan, trained=trained, added=[])
+    values = {**planned.trained_values(), **{f"head.{name}": p.detach() for name, p in head.named_parameters()}}
+    return dataclasses.replace(planned, plan=plan, groups=groups), values
 
 
 def _unfreeze(stage: nn.Module, scope: Scope) -> list[nn.Parameter]:

@@ -13,10 +13,12 @@ class Environment:
     Attributes:
         model_folders: folders with models, beside those of the package.
         checkpoint_folder: where trained models are kept, one folder a trial id; None to keep none.
+        cache_folder: where outputs of frozen stages and measured costs are kept; None to keep them in memory only.
     """
 
     model_folders: tuple[str, ...] = ()
     checkpoint_folder: str | None = None
+    cache_folder: str | None = None
 
     def library(self) -> ModelLibrary:
         """Returns the models at hand."""

@@ -27,6 +27,17 @@ def probes(digits, count: int, *, source: str = "greek") -> list[TrialSpec]:
     ]
 
 
+def singles(digits, count: int) -> list[TrialSpec]:
+    """Trials that share nothing: each changes other stages."""
+    plans = [("partial_freeze", {"cut": 3, "epochs": 10}), ("surgical", {"stage": 2, "epochs": 10})]
+    return [
+        TrialSpec(
+            pair=TaskPair(source="greek", target=digits), strategy=StrategySpec(name=name, params=params), seed=0
+        )
+        for name, params in plans[:count]
+    ]
+
+
 class Impatient:
     """Stops each trial at its second measurement, and writes down all that happens."""
 
@@ -49,13 +60,13 @@ class Impatient:
         self.log.append(("tell", result.spec.id))
 
 
-def test_trials_run_one_after_another_in_the_order_of_the_search(digits, environment):
-    specs = probes(digits, 3)
+def test_every_trial_runs_once_whatever_is_trained_together(digits, environment):
+    specs = [*probes(digits, 3), *singles(digits, 2)]
     executor: TrialExecutor = LocalExecutor(environment=environment)
 
     results = list(executor.drive(ReplaySearch(specs)))
 
-    assert [result.spec for result in results] == specs
+    assert sorted(result.spec.id for result in results) == sorted(spec.id for spec in specs)
     assert {result.status for result in results} == {TrialStatus.COMPLETED}
 
 
@@ -71,15 +82,31 @@ def test_numbers_are_those_of_the_trial_alone(digits, environment):
     assert [m.value for m in driven.curve] == [m.value for m in alone.curve]
 
 
-def test_a_trial_is_told_before_it_is_yielded_and_before_the_next_is_asked_for(digits, environment):
-    first, second = probes(digits, 2)
-    search = Impatient([first, second])
+def test_a_trial_is_told_before_it_is_yielded_and_reports_before_it_is_told(digits, environment):
+    specs = singles(digits, 2)
+    search = Impatient(specs)
 
     for result in LocalExecutor(environment=environment).drive(search):
         assert search.log[-1] == ("tell", result.spec.id)
 
-    expected = [(what, spec.id) for spec in (first, second) for what in ("ask", "report", "report", "tell")]
-    assert search.log == expected
+    for spec in specs:
+        mine = [what for what, trial in search.log if trial == spec.id]
+        assert mine == ["ask", "report", "report", "tell"]
+
+
+def test_a_verdict_ends_one_member_of_a_stack_and_the_others_go_on(digits, environment):
+    specs = probes(digits, 3)
+
+    class StopsOne(Impatient):
+        def report(self, trial, measurement):
+            super().report(trial, measurement)
+            return Verdict.STOP if trial == specs[1].id else Verdict.CONTINUE
+
+    results = {r.spec.id: r for r in LocalExecutor(environment=environment).drive(StopsOne(specs))}
+
+    statuses = [results[spec.id].status for spec in specs]
+    assert statuses == [TrialStatus.COMPLETED, TrialStatus.STOPPED, TrialStatus.COMPLETED]
+    assert len(results[specs[1].id].curve) == 1
 
 
 def test_a_verdict_ends_a_trial_at_once(digits, environment):

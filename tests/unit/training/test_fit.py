@@ -12,7 +12,7 @@ from transmeta.core.plan import L2SP, OptimiserPlan, Schedule, SideNetwork, Tran
 from transmeta.core.task import Direction, Metric
 from transmeta.errors import ConfigError, Diverged
 from transmeta.training.checkpoint import parse_tensors, tensor_bytes
-from transmeta.training.fit import EVALUATIONS, Fit, FitState, Replica, rate_at
+from transmeta.training.fit import EVALUATIONS, Fit, FitState, Replica, rates_of
 from transmeta.training.planned import PlannedModel, apply
 from transmeta.training.staged import prepare
 
@@ -218,14 +218,14 @@ def test_a_penalty_does_not_move_the_stages_while_probing(models, greek, digits_
 def test_the_rate_warms_up_linearly_and_follows_its_schedule(schedule, warmup, done, expected):
     plan = OptimiserPlan(learning_rate=0.1, epochs=10, schedule=schedule, warmup=warmup)
 
-    assert rate_at(plan, done, steps=10) == pytest.approx(expected, abs=1e-12)
+    assert rates_of(plan, steps=10)[done] == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.33, 1.0])
 def test_the_rate_rises_then_falls_and_is_never_zero(warmup):
     plan = OptimiserPlan(learning_rate=0.1, epochs=7, warmup=warmup)
 
-    rates = [rate_at(plan, done, steps=3) for done in range(21)]
+    rates = rates_of(plan, steps=3).tolist()
 
     top = rates.index(max(rates))
     assert 0 < min(rates) <= max(rates) <= 1

@@ -1,0 +1,402 @@
+"""Several fits as one: plans of equal structure are trained as one step over stacked parameters (`torch.func.vmap`).
+
+Each member keeps its own numbers: learning rate, decay, penalty, schedule, epochs, seed, order of the data, source,
+and number of classes. Letters: K members, B examples in a mini-batch, N in a split, C classes.
+"""
+
+import copy
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from transmeta.core.task import Metric
+from transmeta.errors import TrialFailure
+from transmeta.training.data import TaskData
+from transmeta.training.fit import FitReport, Work, diverged, is_evaluated, rates_of
+from transmeta.training.inputs import Inputs, draw_offsets
+from transmeta.training.metric import evaluate
+from transmeta.training.planned import NO_GRADIENT, PlannedModel
+from transmeta.training.seeding import derive_seed
+from transmeta.training.stacked_adamw import StackedAdamW, StackedGroup
+from transmeta.training.staged import StagedModel
+
+EVALUATION_EXAMPLES: Final = 4096
+"""Examples, over all members, in one forward pass of an evaluation: what stays in a processor's cache."""
+PADDING: Final = -1
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StackMember:
+    """One of the fits of a stack.
+
+    Attributes:
+        planned: ready to be fitted; members may share the modules that they do not train.
+        values: name → initial weights of what is trained.
+        reader: equal for members that read the same data through the same frozen stages.
+        open_inputs: (split name, number of frozen stages) → the examples as the first trainable stage takes them.
+    """
+
+    planned: PlannedModel
+    data: TaskData
+    metric: Metric
+    seed: int
+    values: Mapping[str, Tensor]
+    reader: str
+    open_inputs: Callable[[str, int], Inputs]
+
+
+@final
+class Stack:
+    """Fits its members together, deterministic by their seeds; the numbers are those of `Fit`, up to rounding.
+
+    A member that diverges ends alone. Members that end are dropped, and the stack is compacted.
+
+    Args:
+        members: of equal structure (see `trials.structure`), all on one device.
+    """
+
+    def __init__(self, members: Sequence[StackMember], *, device: torch.device | None = None) -> None:
+        self._members = tuple(members)
+        self._device = device or torch.device("cpu")
+        self._plan = members[0].planned.plan
+        self._model = _stackable(members[0].planned.model).to(self._device).eval()
+        self._optimiser = StackedAdamW(_initial_values(members), groups=_groups(members))
+        penalised = [] if self._plan.penalty is None else [n for n in members[0].values if not n.startswith("head.")]
+        self._anchors = {name: self._optimiser.parameters[name].detach().clone() for name in penalised}
+        self._classes = torch.tensor([member.planned.class_count for member in members])
+        self._inputs: dict[tuple[str, str, int], Inputs] = {}
+        count = len(members)
+        self._rows = np.arange(count)
+        self._epoch, self._reported, self._step, self._work_steps, self._work_examples, self._work_evaluations = (
+            np.zeros(count, dtype=np.int64) for _ in range(6)
+        )
+        self._epochs = np.array([member.planned.epochs for member in members])
+        self._steps = np.array([math.ceil(len(member.data.train) / self._batch_size) for member in members])
+        self._rates = _rate_table(members, steps=self._steps)
+        self._totals = torch.zeros(count, device=self._device)
+        self._losses: list[list[float]] = [[] for _ in members]
+        width = int(self._steps.max()) * self._batch_size
+        self._order = torch.full((count, width), PADDING)
+        self._offsets = torch.zeros((count, 2, width), dtype=torch.int64)
+        self._is_checked = not members[0].planned.added
+        for row in range(count):
+            self._shuffle(row)
+
+    @property
+    def live(self) -> tuple[int, ...]:
+        """Indices of the members that have not ended."""
+        return tuple(int(index) for index in self._rows)
+
+    def work(self, member: int) -> Work:
+        """Returns what was done for a member so far."""
+        steps, examples = int(self._work_steps[member]), int(self._work_examples[member])
+        return Work(steps=steps, examples=examples, evaluations=int(self._work_evaluations[member]))
+
+    def is_complete(self, member: int) -> bool:
+        """Whether a live member has run all its epochs."""
+        row = self._row(member)
+        return bool(self._epoch[row] == self._epochs[row])
+
+    def advance(self) -> Mapping[int, FitReport | TrialFailure]:
+        """Runs steps until members are due for an evaluation, or failed; returns what they showed, by index.
+
+        Those that failed are dropped. A member that has run all its epochs has to be dropped before the next call.
+        """
+        assert len(self._rows), "every member has ended"
+        assert not (self._epoch == self._epochs).any(), "a member that has ended was not dropped"
+        found: dict[int, FitReport | TrialFailure] = {}
+        while not found:
+            self._train_step()
+            found |= self._check_added()
+            ended = np.flatnonzero(self._step == self._steps)
+            if len(ended):
+                found |= self._end_epochs([int(row) for row in ended if self._rows[row] not in found])
+        self.drop([index for index, event in found.items() if isinstance(event, TrialFailure)])
+        return found
+
+    def score(self, members: Sequence[int], *, name: str) -> Mapping[int, float | TrialFailure]:
+        """Returns the metric of each of `members` on the split `name` (validation or test), in its own direction."""
+        rows = [self._row(index) for index in members]
+        scores: dict[int, float | TrialFailure] = {}
+        for reader in sorted({self._members[index].reader for index in members}):
+            mine = [row for row in rows if self._members[self._rows[row]].reader == reader]
+            inputs = self._open(self._members[self._rows[mine[0]]], name=name, start=self._start(mine[0]))
+            width = max(1, EVALUATION_EXAMPLES // max(1, min(len(inputs), EVALUATION_EXAMPLES)))
+            for begin in range(0, len(mine), width):
+                scores |= self._score(mine[begin : begin + width], inputs=inputs, name=name)
+        return scores
+
+    def drop(self, members: Sequence[int]) -> None:
+        """Ends members; the others go on."""
+        gone = set(members)
+        kept = np.array([row for row, index in enumerate(self._rows) if int(index) not in gone], dtype=np.int64)
+        if len(kept) == len(self._rows):
+            return
+        self._rows = self._rows[kept]
+        if not len(kept):
+            return
+        rows = torch.from_numpy(kept)
+        self._optimiser.keep(rows)
+        self._anchors = {name: value[rows] for name, value in self._anchors.items()}
+        self._epoch, self._reported, self._step = self._epoch[kept], self._reported[kept], self._step[kept]
+        self._epochs, self._steps, self._rates = self._epochs[kept], self._steps[kept], self._rates[kept]
+        self._totals, self._classes = self._totals[rows], self._classes[rows]
+        self._order, self._offsets = self._order[rows], self._offsets[rows]
+
+    def state(self, member: int) -> Mapping[str, Tensor]:
+        """Returns a copy of all weights of a live member's model, as its `state_dict` would be."""
+        row, planned = self._row(member), self._members[member].planned
+        state = {name: value.detach().clone() for name, value in planned.model.state_dict().items()}
+        for name, leaf in self._optimiser.parameters.items():
+            value = leaf[row].detach().clone()
+            state[name] = value[: planned.class_count] if name.startswith("head.") else value
+        return state
+
+    @property
+    def _batch_size(self) -> int:
+        return self._plan.optimiser.batch_size
+
+    def _row(self, member: int) -> int:
+        return int(np.flatnonzero(self._rows == member)[0])
+
+    def _is_probing(self, row: int) -> bool:
+        return bool(self._epoch[row] < self._plan.probe_epochs)
+
+    def _start(self, row: int) -> int:
+        is_whole = self._is_probing(row) or self._plan.cut is None
+        return len(self._model.stages) if is_whole or self._plan.cut is None else self._plan.cut
+
+    def _open(self, member: StackMember, *, name: str, start: int) -> Inputs:
+        key = (member.reader, name, start)
+        if key not in self._inputs:
+            self._inputs = {k: v for k, v in self._inputs.items() if k[2] == start}
+            self._inputs[key] = member.open_inputs(name, start)
+        return self._inputs[key]
+
+    def _train_step(self) -> None:
+        columns = torch.from_numpy(self._step)[:, None] * self._batch_size + torch.arange(self._batch_size)
+        index = self._order.gather(1, columns)
+        is_real = index != PADDING
+        sizes = is_real.sum(dim=1)
+        x, side, labels = self._read(index.clamp(min=0), columns=columns)
+        logits = self._forward(x, side, rows=None)
+        losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
+        loss = (losses * is_real.to(self._device)).sum(dim=1) / sizes.to(self._device)
+        self._totals += (loss.detach() * sizes.to(self._device)).to(self._totals.dtype)
+        self._optimiser.differentiate((loss + self._penalty()).sum())
+        self._update()
+        self._step += 1
+        self._work_steps[self._rows] += 1
+        self._work_examples[self._rows] += sizes.numpy()
+
+    def _read(self, index: Tensor, *, columns: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Returns the inputs (K, B, ...) at `index`, those of the side network, and the labels (K, B)."""
+        readers = [self._members[member].reader for member in self._rows]
+        parts: list[tuple[Tensor, Tensor | None, Tensor]] = []
+        groups = [[row for row, reader in enumerate(readers) if reader == name] for name in dict.fromkeys(readers)]
+        for rows in groups:
+            inputs = self._open(self._members[self._rows[rows[0]]], name="train", start=self._start(rows[0]))
+            mine = index if len(groups) == 1 else index[rows]
+            flat = mine.flatten().to(self._device)
+            offsets = None
+            if self._plan.augment_shift:
+                wanted = columns[rows][:, None].expand(-1, 2, -1)
+                offsets = self._offsets[rows].gather(2, wanted).transpose(0, 1).flatten(1)
+            x, side = inputs.get(flat, offsets=offsets)
+            shaped = None if side is None else side.view(*mine.shape, *side.shape[1:])
+            parts.append((x.view(*mine.shape, *x.shape[1:]), shaped, inputs.labels[flat].view(mine.shape)))
+        if len(parts) == 1:
+            return parts[0]
+        back = torch.tensor([row for rows in groups for row in rows]).argsort()
+        x = torch.cat([part[0] for part in parts])[back]
+        return x, None, torch.cat([part[2] for part in parts])[back]
+
+    def _forward(self, x: Tensor, side: Tensor | None, *, rows: Sequence[int] | None) -> Tensor:
+        """Returns logits (K, B, C) of all members, or of those at `rows` for inputs (B, ...) that they share.
+
+        Logits of classes that a member does not have are −∞.
+        """
+        start = self._start(0 if rows is None else rows[0])
+        leaves, classes = self._optimiser.parameters, self._classes
+        if rows is not None:
+            leaves, classes = {name: leaf[rows] for name, leaf in leaves.items()}, classes[rows]
+
+        def call(weights: dict[str, Tensor], x: Tensor, side: Tensor | None) -> Tensor:
+            logits: Tensor = torch.func.functional_call(self._model, weights, (x, start, side))
+            return logits
+
+        axis = 0 if rows is None else None
+        logits: Tensor = torch.func.vmap(call, in_dims=(0, axis, None if side is None else axis))(dict(leaves), x, side)
+        if int(classes.min()) < logits.shape[2]:
+            absent = torch.arange(logits.shape[2])[None, None] >= classes[:, None, None]
+            logits = logits.masked_fill(absent.to(self._device), -math.inf)
+        return logits
+
+    def _penalty(self) -> Tensor:
+        """Returns the L2-SP penalty (K,) of each member."""
+        plans = [self._members[member].planned.plan.penalty for member in self._rows]
+        if self._plan.penalty is None:
+            return torch.zeros((), device=self._device)
+        leaves = self._optimiser.parameters
+        drift = sum(((leaves[name] - anchor).square().flatten(1).sum(1) for name, anchor in self._anchors.items()), 0.0)
+        head = sum((leaf.square().flatten(1).sum(1) for name, leaf in leaves.items() if name.startswith("head.")), 0.0)
+        strength = torch.tensor([plan.strength if plan else 0.0 for plan in plans])
+        head_strength = torch.tensor([plan.head_strength if plan else 0.0 for plan in plans])
+        return strength.to(self._device) / 2 * drift + head_strength.to(self._device) / 2 * head
+
+    def _update(self) -> None:
+        if self._is_probing(0):
+            plans = [self._members[member].planned.plan for member in self._rows]
+            self._optimiser.step_head(torch.tensor([plan.probe_learning_rate for plan in plans], dtype=torch.float64))
+            return
+        done = (self._epoch - self._plan.probe_epochs) * self._steps + self._step
+        self._optimiser.step(torch.from_numpy(self._rates[np.arange(len(done)), done]))
+
+    def _check_added(self) -> Mapping[int, TrialFailure]:
+        """Checks once, with the gradients of a step at hand, that what the plan adds takes part."""
+        if self._is_checked or self._is_probing(0):
+            return {}
+        self._is_checked = True
+        names = self._members[0].planned.added_names
+        touched = torch.stack([self._optimiser.gradients[name].flatten(1).any(dim=1) for name in names]).any(dim=0)
+        return {int(self._rows[row]): TrialFailure(NO_GRADIENT) for row in np.flatnonzero(~touched.cpu().numpy())}
+
+    def _end_epochs(self, rows: Sequence[int]) -> Mapping[int, FitReport | TrialFailure]:
+        """Closes the epoch of the members at `rows` and returns the reports of those that are due."""
+        found: dict[int, FitReport | TrialFailure] = {}
+        due: list[int] = []
+        for row in rows:
+            member = int(self._rows[row])
+            epoch = int(self._epoch[row])
+            loss = float(self._totals[row]) / len(self._members[member].data.train)
+            self._losses[member].append(loss)
+            self._totals[row] = 0.0
+            self._step[row] = 0
+            self._epoch[row] += 1
+            if not math.isfinite(loss):
+                found[member] = diverged(f"loss is {loss}", plan=self._members[member].planned.plan, epoch=epoch + 1)
+            elif is_evaluated(epoch + 1, epochs=int(self._epochs[row])):
+                due.append(row)
+            if self._epoch[row] < self._epochs[row]:
+                self._shuffle(row)
+        members = [int(self._rows[row]) for row in due]
+        for member, value in self.score(members, name="validation").items():
+            found[member] = value if isinstance(value, TrialFailure) else self._report(self._row(member), value=value)
+        return found
+
+    def _report(self, row: int, *, value: float) -> FitReport:
+        member = int(self._rows[row])
+        losses, before = self._losses[member], int(self._reported[row])
+        self._losses[member], self._reported[row] = [], self._epoch[row]
+        return FitReport(
+            epoch=int(self._epoch[row]),
+            epochs=int(self._epochs[row]),
+            epoch_before=before,
+            train_loss=sum(losses) / len(losses),
+            value=value,
+        )
+
+    @torch.no_grad()
+    def _score(self, rows: Sequence[int], *, inputs: Inputs, name: str) -> Mapping[int, float | TrialFailure]:
+        chunks = []
+        step = max(1, EVALUATION_EXAMPLES // len(rows))
+        for begin in range(0, len(inputs), step):
+            index = torch.arange(begin, min(begin + step, len(inputs)), device=self._device)
+            x, side = inputs.get(index)
+            chunks.append(self._forward(x, side, rows=rows))
+        logits = torch.cat(chunks, dim=1)
+        scores: dict[int, float | TrialFailure] = {}
+        for row, mine in zip(rows, logits, strict=True):
+            member = int(self._rows[row])
+            planned = self._members[member].planned
+            mine = mine[:, : planned.class_count]
+            value = evaluate(self._members[member].metric, logits=mine, labels=inputs.labels)
+            self._work_evaluations[member] += 1
+            is_finite = bool(torch.isfinite(mine).all()) and math.isfinite(value)
+            what = f"logits on the {name} split are not finite"
+            scores[member] = value if is_finite else diverged(what, plan=planned.plan, epoch=int(self._epoch[row]))
+        return scores
+
+    def _shuffle(self, row: int) -> None:
+        """Draws the order of a member's next epoch, and the shifts of its images, as `Fit` does."""
+        member = self._members[self._rows[row]]
+        count, limit = len(member.data.train), self._plan.augment_shift
+        generator = torch.Generator().manual_seed(derive_seed(member.seed, "epoch", int(self._epoch[row])))
+        self._order[row, :count] = torch.randperm(count, generator=generator)
+        for begin in range(0, count, self._batch_size) if limit else ():
+            size = min(self._batch_size, count - begin)
+            drawn = draw_offsets(size, limit=limit, generator=generator)
+            self._offsets[row, :, begin : begin + size] = drawn
+
+
+@final
+class _PlainGroupNorm(nn.Module):
+    """`torch.nn.GroupNorm` in plain operations: torch 2.13 has no rule for it under `vmap` on channels-last input."""
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        self.weight, self.bias = norm.weight, norm.bias
+        self._groups, self._epsilon = norm.num_groups, norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the normalised x (batch, channels, height, width)."""
+        grouped = x.reshape(x.shape[0], self._groups, -1)
+        variance, mean = torch.var_mean(grouped, dim=2, correction=0, keepdim=True)
+        normal = ((grouped - mean) * (variance + self._epsilon).rsqrt()).reshape(x.shape)
+        return normal * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+def _stackable(model: StagedModel) -> StagedModel:
+    """Returns a copy of the model that `vmap` can run, with the same names."""
+    copied = copy.deepcopy(model)
+    for parent in list(copied.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.GroupNorm):
+                setattr(parent, name, _PlainGroupNorm(child))
+    return copied
+
+
+def _initial_values(members: Sequence[StackMember]) -> Mapping[str, Tensor]:
+    """Returns name → (K, ...), heads padded with zeros to the largest number of classes."""
+    most = max(member.planned.class_count for member in members)
+    stacked: dict[str, Tensor] = {}
+    for name in members[0].values:
+        parts = [member.values[name].detach() for member in members]
+        if name.startswith("head."):
+            parts = [functional.pad(part, (0, 0) * (part.ndim - 1) + (0, most - len(part))) for part in parts]
+        stacked[name] = torch.stack(parts)
+    return stacked
+
+
+def _groups(members: Sequence[StackMember]) -> Sequence[StackedGroup]:
+    groups = []
+    for index, names in enumerate(members[0].planned.group_names):
+        own = [member.planned.groups[index] for member in members]
+        groups.append(
+            StackedGroup(
+                names=names,
+                rates=torch.tensor(
+                    [g.rate * m.planned.plan.optimiser.learning_rate for g, m in zip(own, members, strict=True)],
+                    dtype=torch.float64,
+                ),
+                decays=torch.tensor([group.weight_decay for group in own], dtype=torch.float64),
+                is_head=own[0].is_head,
+            )
+        )
+    return groups
+
+
+def _rate_table(members: Sequence[StackMember], *, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Returns (K, steps) multiples of each member's learning rate, 0 after its end."""
+    rates = [rates_of(m.planned.plan.optimiser, steps=int(count)) for m, count in zip(members, steps, strict=True)]
+    table = np.zeros((len(rates), max(len(row) for row in rates)))
+    for row, values in zip(table, rates, strict=True):
+        row[: len(values)] = values
+    return table

@@ -1,0 +1,147 @@
+"""Groups trials into units: stacks where that was measured to be faster and to give the same numbers."""
+
+import dataclasses
+import logging
+import math
+from collections.abc import Sequence
+from typing import Final, final
+
+import torch
+
+from transmeta.core.model import ModelCard
+from transmeta.core.trial import TrialSpec
+from transmeta.errors import InputError, TrialFailure, UnsafeFileError
+from transmeta.strategies.catalogue import find_strategy
+from transmeta.training.structure import Structure, structure
+from transmeta.trials.costs import CostBook, TierCosts, kind_of
+from transmeta.trials.environment import Environment
+from transmeta.trials.opening import open_unit
+from transmeta.trials.run import THREADS
+from transmeta.trials.unit import Tier, TrialUnit, UnitSpec
+
+PROBE_MEMBERS: Final = 4
+"""Members of the stack that is measured; the gain only grows with more of them."""
+STACK_BYTES: Final = 8 * 2**20
+"""Weights, gradients and moments of a stack that stay in a processor's cache; larger stacks are slower on a CPU."""
+STATE_BYTES: Final = 16
+"""Bytes of these for one trained weight, in float32."""
+LONG_S: Final = 1.0
+"""A measurement that took longer than this is not repeated: what is done once in a process plays no part in it."""
+SMALLEST: Final = 8
+LARGEST: Final = 64
+TOLERANCE: Final = 1e-3
+"""Relative difference of the mean training loss after the first epochs at which a tier is turned off."""
+
+logger = logging.getLogger(__name__)
+
+
+@final
+class UnitPlanner:
+    """Decides what is trained together; never changes what is trained.
+
+    A kind of trial (architecture, what is trained, how) is measured when it is met for the first time on a machine:
+    the first epochs of one trial by itself, and of a stack with the same trial in it. The stack is used for that kind
+    if it took less time for each member and showed the same numbers.
+
+    Args:
+        environment: where models are found; what was measured is kept in its cache folder.
+    """
+
+    def __init__(self, *, environment: Environment) -> None:
+        self._environment = environment
+        self._library = environment.library()
+        self._book = CostBook(environment.cache_folder)
+        self._cards: dict[tuple[str, str], ModelCard | None] = {}
+
+    def units(self, specs: Sequence[TrialSpec], *, workers: int) -> Sequence[UnitSpec]:
+        """Returns each of `specs` in one unit, those of the largest groups first, for `workers` that share them."""
+        groups: dict[Structure | str, list[TrialSpec]] = {}
+        for index, spec in enumerate(specs):
+            groups.setdefault(self._structure(spec) or f"alone {index}", []).append(spec)
+        units: list[UnitSpec] = []
+        for shape, members in groups.items():
+            costs = None if isinstance(shape, str) or len(members) < 2 else self._costs(shape, members)
+            if costs is None or not costs.is_stacked:
+                units += [UnitSpec(members=(spec,)) for spec in members]
+                continue
+            size = min(_most_members(costs.parameter_count), math.ceil(len(members) / workers))
+            units += [_unit(members[begin : begin + size]) for begin in range(0, len(members), size)]
+        return units
+
+    def _structure(self, spec: TrialSpec) -> Structure | None:
+        """Returns what the trial has to share with the others of a stack; None where it cannot be in one."""
+        try:
+            card = self._card(spec)
+            if card is None:
+                return None
+            plan = find_strategy(spec.strategy.name).plan(spec.strategy.params, card)
+        except (InputError, UnsafeFileError, TrialFailure):
+            return None  # the trial itself will say so, to whoever asked for it
+        if plan.ridge is not None:
+            return None
+        return structure(plan, card=card, target_id=spec.target.id)
+
+    def _card(self, spec: TrialSpec) -> ModelCard | None:
+        key = (spec.pair.source, spec.target.id)
+        if key not in self._cards:
+            card = self._library.card(spec.pair.source, target=spec.target)
+            self._cards[key] = card if card.is_allowed_for(spec.target) else None
+        return self._cards[key]
+
+    def _costs(self, shape: Structure, members: Sequence[TrialSpec]) -> TierCosts:
+        kind = kind_of(shape)
+        known = self._book.read(kind)
+        if known is None:
+            known = measure(members[:PROBE_MEMBERS], environment=self._environment)
+            self._book.write(kind, known)
+            logger.info("%s: %s", kind, known)
+            if not known.agrees:
+                logger.warning(
+                    "%s: stacked training does not give the numbers of single trials; these trials will run one by one",
+                    kind,
+                )
+        return known
+
+
+def measure(specs: Sequence[TrialSpec], *, environment: Environment) -> TierCosts:
+    """Returns what the first epochs of `specs` cost as a stack, and those of the first of them by itself."""
+    quiet = dataclasses.replace(environment, checkpoint_folder=None)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        for attempt in range(2):  # the first loads the data and warms the caches up
+            alone = open_unit(UnitSpec(members=(specs[0],)), environment=quiet)
+            loss, single_s = _first(alone, specs[0])
+            stack = open_unit(UnitSpec(members=tuple(specs), tier=Tier.STACK), environment=quiet)
+            stacked_loss, stack_s = _first(stack, specs[0])
+            if attempt == 0 and single_s + stack_s * len(specs) > LONG_S:
+                break
+    finally:
+        torch.set_num_threads(threads)
+    agrees = (loss is None and stacked_loss is None) or (
+        loss is not None and stacked_loss is not None and math.isclose(loss, stacked_loss, rel_tol=TOLERANCE)
+    )
+    count = max(stack.parameter_count(spec.id) for spec in specs)
+    return TierCosts(single_s=single_s, stack_s=stack_s, agrees=agrees, parameter_count=count)
+
+
+def _first(unit: TrialUnit, spec: TrialSpec) -> tuple[float | None, float]:
+    """Returns the first training loss of a trial in a fresh unit, None if it failed, and the seconds that it took."""
+    while not unit.is_done:
+        step = unit.advance()
+        for member in step.measurements:
+            if member.trial == spec.id:
+                return member.measurement.train_loss, member.measurement.wall_s
+        for result in step.results:
+            if result.spec.id == spec.id:
+                return None, result.wall_s
+    raise AssertionError("a unit ended without a word of one of its members")
+
+
+def _most_members(parameter_count: int) -> int:
+    fitting = STACK_BYTES // (STATE_BYTES * max(1, parameter_count))
+    return max(SMALLEST, min(LARGEST, fitting))
+
+
+def _unit(members: Sequence[TrialSpec]) -> UnitSpec:
+    return UnitSpec(members=tuple(members), tier=Tier.STACK if len(members) > 1 else Tier.SINGLE)

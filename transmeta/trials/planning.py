@@ -1,0 +1,40 @@
+"""How the trials that a search asks for become units."""
+
+from collections.abc import Sequence
+from typing import Protocol, final
+
+from transmeta.core.trial import TrialResult, TrialSpec
+from transmeta.trials.unit import UnitSpec
+
+
+class Planner(Protocol):
+    """Groups trials into units, and learns from what units cost."""
+
+    def units(self, specs: Sequence[TrialSpec], *, workers: int) -> Sequence[UnitSpec]:
+        """Returns units that hold each of `specs` once, in the order in which they should start.
+
+        Args:
+            workers: how many units run at once.
+        """
+        ...
+
+    def observe(self, unit: UnitSpec, *, results: Sequence[TrialResult], busy_s: float) -> None:
+        """Takes what a unit showed that ran undisturbed from its beginning to its end.
+
+        Args:
+            results: of all members, in the order in which they ended.
+            busy_s: wall seconds that its worker spent on it, opening it included.
+        """
+        ...
+
+
+@final
+class OneByOne:
+    """Makes each trial a unit of its own."""
+
+    def units(self, specs: Sequence[TrialSpec], *, workers: int) -> Sequence[UnitSpec]:
+        """Returns a unit for each of `specs`, in their order."""
+        return [UnitSpec(members=(spec,)) for spec in specs]
+
+    def observe(self, unit: UnitSpec, *, results: Sequence[TrialResult], busy_s: float) -> None:
+        """Learns nothing."""
