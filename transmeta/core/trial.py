@@ -31,8 +31,16 @@ class Arm:
         return f"{self.source}|{self.strategy.name}|{params_key(self.strategy.params)}"
 
 
+class _WithId:
+    """Room for an id beside the fields: it follows from them, takes a while, and is asked for often."""
+
+    __slots__ = ("_id",)
+
+    _id: TrialId
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TrialSpec:
+class TrialSpec(_WithId):
     """All that determines a trial's numbers; its id is the hash of this."""
 
     pair: TaskPair
@@ -43,7 +51,11 @@ class TrialSpec:
     @property
     def id(self) -> TrialId:
         """20 hexadecimal digits; equal for equal specs."""
-        return TrialId(codec.digest(self))
+        try:
+            return self._id
+        except AttributeError:
+            object.__setattr__(self, "_id", TrialId(codec.digest(self)))
+            return self._id
 
     @property
     def arm(self) -> Arm:
