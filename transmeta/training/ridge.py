@@ -92,8 +92,8 @@ class RidgePath:
         leverage = (self._scores.square() @ shrunk + 1.0 / self._count)[:, None]
         fitted = self._scores @ (shrunk[:, None] * self._responses) + self._target_mean
         targets = 2.0 * functional.one_hot(self._labels[self._rows], fitted.shape[1]).double() - 1.0
-        rest: Tensor = (1.0 - leverage).clamp(min=torch.finfo(torch.float64).eps)
-        return (fitted - leverage * targets) / rest
+        left_out: Tensor = (fitted - leverage * targets) / (1.0 - leverage).clamp(min=torch.finfo(torch.float64).eps)
+        return left_out
 
     def scale(self, penalty: float) -> float:
         """Returns the positive factor that makes the head's outputs logits: it minimises the log loss when left out.

@@ -3,7 +3,17 @@ import math
 
 import pytest
 
-from transmeta.core.plan import L2SP, Lora, OptimiserPlan, ResidualAdapter, SideNetwork, TransferPlan
+from transmeta.core import codec
+from transmeta.core.plan import (
+    L2SP,
+    Initialisation,
+    Lora,
+    OptimiserPlan,
+    ResidualAdapter,
+    Ridge,
+    SideNetwork,
+    TransferPlan,
+)
 from transmeta.errors import ConfigError
 
 NUMBERS = OptimiserPlan(learning_rate=1e-3, epochs=5)
@@ -65,3 +75,35 @@ def test_plans_are_equal_by_value():
 
     assert plan == dataclasses.replace(plan)
     assert hash(plan) == hash(dataclasses.replace(plan))
+
+
+ONCE = dataclasses.replace(NUMBERS, epochs=1)
+RIDGE = TransferPlan(trainable=(), optimiser=ONCE, ridge=Ridge(penalty=0.1))
+
+
+@pytest.mark.parametrize("penalty", [0.0, -1.0, math.inf, math.nan])
+def test_a_ridge_penalty_is_positive_and_finite(penalty):
+    with pytest.raises(ConfigError, match=r"penalty: .* is not positive and finite"):
+        Ridge(penalty=penalty)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("trainable", (3,)),
+        ("initialisation", Initialisation.RANDOM),
+        ("additions", (SideNetwork(width=4),)),
+        ("penalty", L2SP(strength=0.1, head_strength=0.1)),
+        ("probe_epochs", 1),
+        ("augment_shift", 2),
+        ("optimiser", NUMBERS),
+    ],
+)
+def test_a_head_in_closed_form_goes_with_frozen_features_alone(name, value):
+    with pytest.raises(ConfigError, match=f"leave out {'epochs' if name == 'optimiser' else name}"):
+        dataclasses.replace(RIDGE, **{name: value})
+
+
+def test_a_plan_with_a_closed_form_head_survives_json():
+    assert codec.loads(TransferPlan, codec.dumps(RIDGE)) == RIDGE
+    assert RIDGE.cut is None

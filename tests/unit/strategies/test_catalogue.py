@@ -34,6 +34,7 @@ def test_the_strategies_of_the_literature_are_installed():
         "lp_ft",
         "partial_freeze",
         "residual_adapter",
+        "ridge_probe",
         "side_tuning",
         "surgical",
     }
@@ -116,12 +117,12 @@ def test_proposed_arms_are_distinct_and_plan():
 
 
 def test_every_pair_of_source_and_strategy_is_proposed_as_often_as_any_other():
-    arms = SpaceProposer(cards=CARDS).propose(sources=list(CARDS), count=33, seed=0)
+    arms = SpaceProposer(cards=CARDS).propose(sources=list(CARDS), count=36, seed=0)
 
     pairs = Counter((arm.source, arm.strategy.name) for arm in arms)
     assert set(pairs.values()) == {3}
     assert (SCRATCH.id, "from_scratch") in pairs
-    assert len(pairs) == 11
+    assert len(pairs) == 12
 
 
 def test_a_proposal_depends_on_its_seed_alone():

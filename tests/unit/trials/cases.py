@@ -15,6 +15,7 @@ SHORT: dict[str, dict[str, ParamValue]] = {
     "lp_ft": {"epochs": 5, "probe_epochs": 5},
     "partial_freeze": {"epochs": 10},
     "residual_adapter": {"epochs": 10},
+    "ridge_probe": {"penalty": 1e-4},
     "side_tuning": {"epochs": 10},
     "surgical": {"epochs": 10},
 }
