@@ -24,7 +24,7 @@ def test_sources_can_be_chosen(run: Run, workspace: Path, photos: Path) -> None:
     everything = run(*words).json
     scratch = run(*words, "--sources", "scratch").json
 
-    assert everything["trials"] == 11  # each strategy once, from scratch among them
+    assert everything["trials"] == 12  # each strategy once, from scratch among them
     assert scratch["trials"] == 1
     assert scratch["sources"] == ["scratch-small_cnn"]
 

@@ -178,14 +178,14 @@ def test_digest_is_the_head_of_the_sha256_of_the_text():
 
 
 def test_digest_of_a_plan_never_changes():
-    """Trial ids and stores are made of this: a change here is a change of the schema."""
+    """Ids and stores are made of digests. No plan is stored, so a new field may change this one; nothing else may."""
     plan = TransferPlan(
         trainable=(2, 3),
         optimiser=OptimiserPlan(learning_rate=1e-3, epochs=5),
         additions=(Lora(rank=4, scale=8.0, cut=1),),
     )
 
-    assert codec.digest(plan) == "d5546ce7b852e9934e44"
+    assert codec.digest(plan) == "63a233443b21261cc895"
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_one():
