@@ -11,6 +11,7 @@ import time
 import pytest
 
 from transmeta.stores.sql import SqlExperienceStore
+from transmeta.testing.executor_cases import Loss
 
 KILLS = 10
 TRIALS = 24
@@ -66,7 +67,7 @@ def outcome(folder):
     with SqlExperienceStore.open(str(folder / "experience.db")) as store:
         assert store.verify() == ()
         rows = [(row.id, row.result) for row in store.read()]
-    shown = {trial: tuple((m.epoch, m.value, m.train_loss) for m in result.curve) for trial, result in rows}
+    shown = {trial: tuple((m.epoch, m.value, Loss(m.train_loss)) for m in result.curve) for trial, result in rows}
     assert len(shown) == len(rows), "a trial is there twice"
     return {trial: (result.status, result.score, result.test_score, shown[trial]) for trial, result in rows}
 

@@ -202,8 +202,10 @@ class ExperienceStoreCases(ABC):
         assert appended == 0
         assert list(store.read()) == [finished]
 
-    def test_a_stopped_trial_does_not_give_way_to_a_crashed_or_stopped_one(self, store: RunStore) -> None:
-        """Only a finished re-run replaces it."""
+    def test_a_stopped_trial_does_not_give_way_to_a_crash_or_to_a_curve_that_is_not_longer(
+        self, store: RunStore
+    ) -> None:
+        """They say nothing that is not known."""
         stopped = example_experience(status=TrialStatus.STOPPED)
         store.append([stopped])
 
@@ -211,11 +213,24 @@ class ExperienceStoreCases(ABC):
             [
                 example_experience(status=TrialStatus.CRASHED, epochs=0),
                 example_experience(status=TrialStatus.STOPPED, epochs=2),
+                dataclasses.replace(stopped, pair_features={}),
             ]
         )
 
         assert appended == 0
         assert list(store.read()) == [stopped]
+
+    def test_a_stopped_trial_gives_way_to_one_that_was_stopped_later(self, store: RunStore) -> None:
+        """All columns of it; else each run that goes on longer would pay for the trial again."""
+        early, late = (example_experience(status=TrialStatus.STOPPED, epochs=epochs) for epochs in (1, 2))
+        store.append([early])
+
+        appended = store.append([late, early])
+
+        assert appended == 1
+        assert list(store.read()) == [late]
+        assert store.stats().cost_s == late.result.cost_s
+        assert store.verify() == ()
 
     def test_rows_of_one_call_count_one_after_another(self, store: RunStore) -> None:
         """A call may hold a trial and its re-run."""

@@ -88,7 +88,8 @@ class Inputs:
         self._prepared = torch.cat(prepared_chunks) if prepared_chunks else None
 
     def _prepare(self, index: Tensor) -> Tensor:
-        return prepare(self._raw[index.to(self._raw.device)].to(self._device), card=self._card)
+        prepared = prepare(self._raw[index.to(self._raw.device)].to(self._device), card=self._card)
+        return prepared.to(self._model.head.weight.dtype)
 
     @torch.no_grad()
     def _prefix(self, prepared: Tensor) -> Tensor:

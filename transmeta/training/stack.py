@@ -245,11 +245,12 @@ class Stack:
         if self._plan.penalty is None:
             return torch.zeros((), device=self._device)
         leaves = self._optimiser.parameters
+        leaves_type = next(iter(leaves.values())).dtype
         drift = sum(((leaves[name] - anchor).square().flatten(1).sum(1) for name, anchor in self._anchors.items()), 0.0)
         head = sum((leaf.square().flatten(1).sum(1) for name, leaf in leaves.items() if name.startswith("head.")), 0.0)
-        strength = torch.tensor([plan.strength if plan else 0.0 for plan in plans])
-        head_strength = torch.tensor([plan.head_strength if plan else 0.0 for plan in plans])
-        return strength.to(self._device) / 2 * drift + head_strength.to(self._device) / 2 * head
+        numbers = [(plan.strength, plan.head_strength) for plan in plans if plan is not None]
+        strength, head_strength = torch.tensor(numbers, dtype=torch.float64).to(self._device, leaves_type).unbind(1)
+        return strength / 2 * drift + head_strength / 2 * head
 
     def _update(self) -> None:
         if self._is_probing(0):

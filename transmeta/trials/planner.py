@@ -9,7 +9,7 @@ from typing import Final, final
 import torch
 
 from transmeta.core.model import ModelCard
-from transmeta.core.trial import TrialSpec
+from transmeta.core.trial import TrialResult, TrialSpec
 from transmeta.errors import InputError, TrialFailure, UnsafeFileError
 from transmeta.strategies.catalogue import find_strategy
 from transmeta.training.structure import Structure, structure
@@ -67,6 +67,11 @@ class UnitPlanner:
             size = min(_most_members(costs.parameter_count), math.ceil(len(members) / workers))
             units += [_unit(members[begin : begin + size]) for begin in range(0, len(members), size)]
         return units
+
+    def observe(self, unit: UnitSpec, *, results: Sequence[TrialResult], busy_s: float) -> None:
+        """Writes down what a unit cost."""
+        cost_s = sum(result.cost_s for result in results)
+        logger.info("%s unit of %d: %.3f s, of them %.3f in trials", unit.tier, len(unit.members), busy_s, cost_s)
 
     def _structure(self, spec: TrialSpec) -> Structure | None:
         """Returns what the trial has to share with the others of a stack; None where it cannot be in one."""
