@@ -29,7 +29,7 @@ class Workbench:
 def run(search: Search, *, bench: Workbench, features: Mapping[str, MetaFeatures]) -> Sequence[TrialResult]:
     """Runs `search` to its end and returns the results of the trials that were not known before.
 
-    Each result is durable in the store before the next is waited for.
+    Each result is durable in the store before the next is waited for; those that end together are stored together.
 
     Args:
         features: by target id, stored with each trial.
@@ -37,7 +37,9 @@ def run(search: Search, *, bench: Workbench, features: Mapping[str, MetaFeatures
     fresh: list[TrialResult] = []
     recalling = Recall(search, known=known_results(bench.store, targets=tuple(features)))
     for result in bench.executor.drive(recalling):
-        bench.store.append([_experience(result, features[result.spec.target.id], bench.provenance())])
+        if ended := recalling.take():
+            provenance = bench.provenance()
+            bench.store.append([_experience(one, features[one.spec.target.id], provenance) for one in ended])
         fresh.append(result)
         bench.on_result(result)
     return fresh

@@ -164,6 +164,12 @@ class Recall:
         self._search = search
         self._known = known
         self.recalled: list[TrialResult] = []
+        self._ended: list[TrialResult] = []
+
+    def take(self) -> Sequence[TrialResult]:
+        """Returns the results that an executor told since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
 
     @property
     def rungs(self) -> Sequence[float]:
@@ -184,6 +190,7 @@ class Recall:
 
     def tell(self, result: TrialResult) -> None:
         """Tells the search."""
+        self._ended.append(result)
         self._search.tell(result)
 
     def _answer(self, spec: TrialSpec) -> bool:
@@ -223,9 +230,16 @@ class Deadline:
         return self._search.rungs
 
     def ask(self, *, count: int) -> Sequence[TrialSpec]:
-        """Returns what the search asks for, or nothing when the time left is less than half of a usual trial."""
+        """Returns what the search asks for: no more than could run one after another in the time left.
+
+        Nothing when that is less than half of a usual trial.
+        """
+        left_s = self._at - self._clock()
         usual_s = sum(self._walls) / len(self._walls) if self._walls else 0.0
-        return self._search.ask(count=count) if self._clock() + usual_s / 2 < self._at else ()
+        if left_s <= usual_s / 2:
+            return ()
+        soon = GENERATION if usual_s == 0.0 else max(1, int(left_s / usual_s))
+        return self._search.ask(count=min(count, soon))
 
     def report(self, trial: TrialId, measurement: Measurement) -> Verdict:
         """Returns STOP once the time is over, the search's verdict before."""

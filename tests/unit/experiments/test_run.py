@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from transmeta.core.experience import Experience, MetaFeatures, Provenance
-from transmeta.core.trial import TrialStatus
+from transmeta.core.trial import TrialStatus, Verdict
 from transmeta.experiments.run import Workbench, known_results, run
 from transmeta.experiments.search import Halving, PolicySearch, ReplaySearch
 from transmeta.stores.memory import MemoryExperienceStore
@@ -27,6 +27,24 @@ class FullStore:
 
     def read(self, *, targets=None):
         return self.inner.read(targets=targets)
+
+
+class StopAt:
+    """One trial, which is stopped after an epoch."""
+
+    def __init__(self, spec, epoch) -> None:
+        self.inner = ReplaySearch([spec])
+        self.epoch = epoch
+        self.rungs = (epoch / 9,)
+
+    def ask(self, *, count):
+        return self.inner.ask(count=count)
+
+    def report(self, trial, measurement):
+        return Verdict.STOP if measurement.epoch >= self.epoch else Verdict.CONTINUE
+
+    def tell(self, result):
+        self.inner.tell(result)
 
 
 def provenance(run: str = "test") -> Provenance:
@@ -74,6 +92,30 @@ def test_a_result_is_stored_before_the_next_trial_starts():
     run(ReplaySearch(specs(4)), bench=bench(store, executor=ScriptedExecutor(count_and_show)), features=ALL)
 
     assert counts == [0, 1, 2, 3]
+
+
+class AtOnce:
+    """Ends all trials together."""
+
+    def drive(self, search):
+        results = [script(spec) for spec in search.ask(count=100)]
+        for result in results:
+            search.tell(result)
+        yield from results
+
+
+def test_results_that_come_together_are_stored_together_before_the_first_is_shown():
+    store = MemoryExperienceStore()
+    counts = []
+
+    fresh = run(
+        ReplaySearch(specs(4)),
+        bench=bench(store, executor=AtOnce(), on_result=lambda result: counts.append(store.count())),
+        features=ALL,
+    )
+
+    assert counts == [4, 4, 4, 4]
+    assert sorted(ids(fresh)) == [row.id for row in store.read()]
 
 
 def test_progress_is_shown_after_a_result_was_stored():
@@ -190,6 +232,19 @@ def test_a_stopped_trial_is_replaced_when_it_is_run_to_its_end():
     run(ReplaySearch(specs(1)), bench=bench(store), features=ALL)
 
     assert statuses([row.result for row in store.read()]) == [TrialStatus.COMPLETED]
+
+
+def test_a_trial_that_is_stopped_later_than_before_is_not_paid_for_again():
+    store = MemoryExperienceStore()
+    spec = specs(1)[0]
+
+    def stop_at(epoch):
+        executor = ScriptedExecutor(script)
+        run(StopAt(spec, epoch), bench=bench(store, executor=executor), features=ALL)
+        return len(executor.started)
+
+    assert [stop_at(1), stop_at(3), stop_at(3), stop_at(2)] == [1, 1, 0, 0]
+    assert [m.epoch for m in store.read()[0].result.curve] == [1, 2, 3]
 
 
 def test_known_results_are_those_of_the_targets_by_id():
