@@ -142,6 +142,26 @@ def test_a_transaction_cut_by_the_server_is_run_again_whole(postgres_server, add
 
 
 @pytest.mark.postgres
+def test_of_several_writers_that_stopped_a_trial_the_one_that_stopped_it_last_is_kept(address):
+    rows = [example_experience(status=TrialStatus.STOPPED, epochs=epochs) for epochs in (1, 2, 3)]
+
+    def write(row):
+        with SqlExperienceStore.open(address) as store:
+            store.append([row])
+
+    write(rows[0])
+    threads = [threading.Thread(target=write, args=(row,)) for row in (*rows, *rows[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    with SqlExperienceStore.open(address) as store:
+        assert list(store.read()) == rows[2:]
+        assert store.verify() == ()
+
+
+@pytest.mark.postgres
 def test_several_writers_of_the_same_rows_store_each_once(postgres_server, address):
     rows = [example_experience(example_spec(seed=seed), epochs=1) for seed in range(40)]
     counts = []

@@ -93,7 +93,8 @@ class ExperienceStore(Protocol):
     def append(self, experience: Sequence[Experience]) -> int:
         """Makes all of `experience` durable before it returns, and returns how many were new.
 
-        A known trial id is a no-op, except that a STOPPED trial is replaced by its COMPLETED or FAILED re-run.
+        A known trial id is a no-op, except that a STOPPED trial is replaced by its COMPLETED or FAILED re-run, and by
+        a STOPPED one with a longer curve.
         """
         ...
 

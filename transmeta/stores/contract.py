@@ -8,7 +8,7 @@ from typing import Protocol, final
 
 from transmeta.core.experience import Experience, MetaFeatures
 from transmeta.core.protocols import ExperienceStore, ProposalLog
-from transmeta.core.trial import TrialId, TrialStatus
+from transmeta.core.trial import TrialId, TrialResult, TrialStatus
 
 
 @final
@@ -117,6 +117,17 @@ def precedence(status: TrialStatus) -> int:
     if status is TrialStatus.CRASHED:
         return 0
     return 1 if status is TrialStatus.STOPPED else 2
+
+
+def gives_way(known: TrialResult, *, to: TrialResult) -> bool:
+    """Returns whether a stored result is replaced by another one of the same trial.
+
+    It is if the other one is worth more; of two that were stopped, the longer curve is: it holds the shorter one, which
+    would otherwise be paid for again by each run that goes on longer.
+    """
+    before, after = precedence(known.status), precedence(to.status)
+    is_longer = to.status is known.status is TrialStatus.STOPPED and len(to.curve) > len(known.curve)
+    return before < after or is_longer
 
 
 def stats_of(rows: Iterable[Experience]) -> StoreStats:

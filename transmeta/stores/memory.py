@@ -6,7 +6,7 @@ from typing import Self, final
 from transmeta.core.experience import Experience, MetaFeatures
 from transmeta.core.trial import TrialId, TrialSpec
 from transmeta.stores.checks import check_label, fault_of, payload_hash, payload_of, storable_payload
-from transmeta.stores.contract import Snapshot, StoreStats, digest_of, precedence, stats_of
+from transmeta.stores.contract import Snapshot, StoreStats, digest_of, gives_way, stats_of
 
 
 @final
@@ -39,7 +39,7 @@ class MemoryExperienceStore:
         for item, payload in zip(experience, payloads, strict=True):
             trial = item.result.spec.id
             known = self._rows.get(trial)
-            if known is None or precedence(known.result.status) < precedence(item.result.status):
+            if known is None or gives_way(known.result, to=item.result):
                 self._rows[trial] = item
                 self._hashes[trial] = payload_hash(payload)
                 changed += 1

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, Self, TypeVar, final
 
-from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from transmeta.core.experience import Experience, MetaFeatures
@@ -12,7 +12,7 @@ from transmeta.core.trial import TrialId, TrialSpec, TrialStatus
 from transmeta.errors import UnsafeFileError
 from transmeta.stores.address import Address, parse_address
 from transmeta.stores.checks import check_label, payload_of
-from transmeta.stores.contract import Snapshot, StoreStats, digest_of, precedence
+from transmeta.stores.contract import Snapshot, StoreStats, digest_of, gives_way, precedence
 from transmeta.stores.database import Database
 from transmeta.stores.faults import faults_in
 from transmeta.stores.schema import (
@@ -20,6 +20,7 @@ from transmeta.stores.schema import (
     FEATURE,
     PROPOSAL,
     TRIAL,
+    Cell,
     FeatureRow,
     experience_of,
     features_of,
@@ -76,8 +77,9 @@ class SqlExperienceStore:
         """Makes all of `experience` durable before it returns, and returns how many rows are new or replaced.
 
         All or nothing. A known id is a no-op, except that a stopped or crashed trial gives way to its completed or
-        failed re-run, and a crashed one to a stopped one. If the connection breaks just as the server commits, the
-        rows are found stored at the second attempt and count as known.
+        failed re-run, a crashed one to a stopped one, and a stopped one to one that was stopped later. If the
+        connection breaks just as the server commits, the rows are found stored at the second attempt and count as
+        known.
 
         Raises:
             ConflictError: if another process writes the file, or a newer transmeta wrote it.
@@ -86,12 +88,10 @@ class SqlExperienceStore:
             UnsafeFileError: if the store is damaged.
         """
         # In one order everywhere, so that two writers of the same rows wait for each other and never in a circle.
-        rows = sorted((row_of(item) for item in experience), key=lambda row: str(row["id"]))
+        rows = sorted(((item, row_of(item)) for item in experience), key=lambda pair: pair[0].id)
         if not rows:
             return 0
-        return self._database.write(
-            lambda connection: sum(connection.execute(self._upsert, row).rowcount for row in rows)
-        )
+        return self._database.write(lambda connection: sum(self._put(connection, item, row) for item, row in rows))
 
     def read(self, *, targets: Sequence[str] | None = None) -> Sequence[Experience]:
         """Returns the rows of `targets` (task ids; None for all), ordered by trial id.
@@ -210,6 +210,20 @@ class SqlExperienceStore:
             return self._database.read(lambda connection: faults_in(connection, is_file=is_file), empty=())
         except UnsafeFileError as error:
             return (str(error),)
+
+    def _put(self, connection: Connection, item: Experience, row: Mapping[str, Cell]) -> int:
+        """Inserts a row, or replaces one that gives way to it; returns how many rows changed."""
+        changed = connection.execute(self._upsert, row).rowcount
+        if changed or item.result.status is not TrialStatus.STOPPED:
+            return changed
+        # The row is there, and how long its curve is stands in the payload alone. Locked, so that no other writer
+        # puts a longer one in between.
+        query = select(*_STORED_COLUMNS).where(TRIAL.c.id == item.id).with_for_update()
+        trial, schema, payload, sha256 = connection.execute(query).one()
+        known = experience_of(payload, trial=trial, schema=schema, sha256=sha256)
+        if not gives_way(known.result, to=item.result):
+            return 0
+        return connection.execute(update(TRIAL).where(TRIAL.c.id == item.id).values(dict(row))).rowcount
 
     def _rows(self, column: ColumnElement[str], keys: Sequence[str] | None) -> Sequence[tuple[Experience, str]]:
         """Returns rows with the hashes of their payloads, ordered by trial id."""
