@@ -5,6 +5,7 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from transmeta.core.model import ModelCard
 from transmeta.core.plan import Addition, Lora, ResidualAdapter, SideNetwork
@@ -42,11 +43,15 @@ class LoraLayer(nn.Module):
 
 @final
 class AdapterLayer(nn.Module):
-    """base(x) + adapter(x), the adapter a linear 1×1 map that starts at zero (Rebuffi et al. 2018)."""
+    """base(x) + adapter(x), the adapter a linear 1×1 map that starts at zero (Rebuffi et al. 2018).
+
+    For a convolution, it acts on the pixel below the centre of the kernel, whatever the padding.
+    """
 
     def __init__(self, base: nn.Linear | nn.Conv2d) -> None:
         super().__init__()
         self.base = base
+        self._margins = (0, 0, 0, 0) if isinstance(base, nn.Linear) else _margins(base)
         self.adapter: nn.Linear | nn.Conv2d
         if isinstance(base, nn.Linear):
             self.adapter = nn.Linear(base.in_features, base.out_features, bias=False)
@@ -55,9 +60,19 @@ class AdapterLayer(nn.Module):
         nn.init.zeros_(self.adapter.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns what the base layer returns, corrected."""
-        update: Tensor = self.base(x) + self.adapter(x)
-        return update
+        """Returns what the base layer returns, corrected.
+
+        Raises:
+            TrialFailure: if the base layer computes outputs of another size than its numbers say.
+        """
+        known: Tensor = self.base(x)
+        correction: Tensor = self.adapter(functional.pad(x, self._margins) if any(self._margins) else x)
+        if correction.shape != known.shape:
+            raise TrialFailure(
+                f"ResidualAdapter: a {type(self.base).__name__} gives {tuple(known.shape[1:])} and its adapter "
+                f"{tuple(correction.shape[1:])}; choose another strategy for this source"
+            )
+        return known + correction
 
 
 @final
@@ -123,6 +138,20 @@ def _like(base: nn.Conv2d, *, outputs: int) -> nn.Conv2d:
         dilation=_pair(base.dilation),
         bias=False,
     )
+
+
+def _margins(base: nn.Conv2d) -> tuple[int, int, int, int]:
+    """Returns by how much the input grows left, right, above and below, so that a 1×1 map meets the kernel's centres.
+
+    Zero for the usual padding of half a kernel; negative where there is less of it.
+    """
+    assert not isinstance(base.padding, str), "padding is given in pixels in all our models"
+    margins: list[int] = []
+    for side in (1, 0):  # width first, as `pad` takes them
+        reach = base.dilation[side] * (base.kernel_size[side] - 1)
+        margins += [base.padding[side] - reach // 2, base.padding[side] - (reach - reach // 2)]
+    left, right, above, below = margins
+    return left, right, above, below
 
 
 def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:

@@ -96,6 +96,35 @@ def test_an_adapter_of_a_convolution_is_an_update_of_its_kernels_centre(kernel):
     assert torch.allclose(layer(inputs), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("side", [8, 9])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation"),
+    [(3, 1, 0, 1), (3, 2, 0, 1), (3, 1, 2, 1), (4, 2, 1, 1), (2, 2, 0, 1), (1, 2, 1, 1), (3, 2, 1, 2)],
+)
+def test_an_adapter_meets_the_kernels_centre_whatever_the_padding(kernel, stride, padding, dilation, side):
+    base = nn.Conv2d(3, 4, kernel, stride=stride, padding=padding, dilation=dilation)
+    layer = AdapterLayer(base)
+    nn.init.normal_(layer.adapter.weight)
+    inputs = torch.randn(2, 3, side, side + 1)
+
+    merged = base.weight.detach().clone()
+    merged[:, :, (kernel - 1) // 2, (kernel - 1) // 2] += layer.adapter.weight[:, :, 0, 0]
+
+    expected = nn.functional.conv2d(inputs, merged, base.bias, stride=stride, padding=padding, dilation=dilation)
+    assert torch.allclose(layer(inputs), expected, atol=1e-5)
+
+
+def test_an_adapter_of_a_layer_that_computes_another_size_than_its_numbers_say_fails_the_trial():
+    class Cropped(nn.Conv2d):
+        def forward(self, x):
+            return super().forward(x)[:, :, 1:]
+
+    layer = AdapterLayer(Cropped(3, 4, 3, padding=1))
+
+    with pytest.raises(TrialFailure, match=r"a Cropped gives \(4, 7, 8\) and its adapter \(4, 8, 8\)"):
+        layer(torch.zeros(2, 3, 8, 8))
+
+
 def test_only_stages_from_the_cut_on_are_added_to():
     model = table_model()
 
