@@ -85,7 +85,7 @@ def adapt(
         trials: number of trials; with it alone the result is the same wherever it is run.
         label: the column to predict, for tables.
         workspace: experience, models and policy; by default `.transmeta` in the working directory.
-        compute: where trials run; by default Ray on this machine for longer budgets, this process for short ones.
+        compute: where trials run; by default Ray on this machine for a time budget of 45 s or more, else this process.
         policy: folder of a policy; by default the workspace's, else the one that ships with transmeta.
         elapsed_s: part of the budget that is spent already.
 
@@ -316,9 +316,9 @@ def check_out(out: Path) -> None:
 
 
 def default_compute(budget: Budget) -> Compute:
-    """Returns where trials run if nobody says: this process for a short time, Ray otherwise."""
-    is_short = budget.wall_s is not None and budget.wall_s < SHORT_S
-    return Compute(executor=ExecutorKind.LOCAL if is_short or budget.wall_s is None else ExecutorKind.RAY)
+    """Returns where trials run if nobody says: Ray for a time from `SHORT_S` on, this process for all else."""
+    is_long = budget.wall_s is not None and budget.wall_s >= SHORT_S
+    return Compute(executor=ExecutorKind.RAY if is_long else ExecutorKind.LOCAL)
 
 
 def less_reserve(budget: Budget, compute: Compute) -> Budget:

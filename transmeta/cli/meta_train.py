@@ -12,7 +12,6 @@ from transmeta.cli.options import (
     AsJson,
     Cpus,
     DryRun,
-    Executor,
     Gpus,
     Quiet,
     Seed,
@@ -20,6 +19,7 @@ from transmeta.cli.options import (
     Workers,
     WorkspaceFolder,
     choose_compute,
+    executor_option,
     open_workspace,
     parse_names,
 )
@@ -92,7 +92,7 @@ def meta_train(
         str | None, typer.Option("--strategies", help="Names with commas between. By default all.")
     ] = None,
     run: Annotated[str | None, typer.Option("--run", help="Name of the run. By default made of the settings.")] = None,
-    executor: Executor = None,
+    executor: Annotated[str | None, executor_option("ray")] = None,
     address: Address = None,
     workers: Workers = None,
     cpus: Cpus = 1.0,

@@ -14,6 +14,18 @@ from transmeta.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from transmeta.workspace import Compute, ExecutorKind, Workspace
 
+
+def executor_option(default: str) -> object:
+    """Returns the option `--executor`, whose help ends with where the command runs trials if it is not given."""
+    return typer.Option(
+        "--executor",
+        metavar="local|ray",
+        help="Where trials run: one after another in this process, or by Ray on all cores or a cluster. By default "
+        f"{default}. --address, several --workers and --gpus-per-worker mean ray.",
+    )
+
+
+SearchExecutor = Annotated[str | None, executor_option("ray for a --budget of 45s or more, else local")]
 Target = Annotated[
     str,
     typer.Argument(
@@ -49,15 +61,6 @@ StoreUrl = Annotated[
         "--store",
         metavar="URL",
         help="The experience: a SQLite file, or postgresql+psycopg://user@host/database. By default in the workspace.",
-    ),
-]
-Executor = Annotated[
-    str | None,
-    typer.Option(
-        "--executor",
-        metavar="local|ray",
-        help="Where trials run: one after another in this process, or by Ray on all cores or a cluster. By default "
-        "whichever takes less time.",
     ),
 ]
 Address = Annotated[

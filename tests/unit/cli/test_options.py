@@ -2,9 +2,14 @@ from pathlib import Path
 
 import pytest
 
+from transmeta.api import SHORT_S, default_compute
+from transmeta.cli.collect import MANY
 from transmeta.cli.options import choose_compute, open_workspace, parse_names, parse_params, parse_seeds
+from transmeta.core.trial import Budget
 from transmeta.errors import ConfigError, InputError
 from transmeta.workspace import Compute, ExecutorKind
+
+from .cases import Run
 
 
 def chosen(
@@ -20,6 +25,27 @@ def test_what_only_ray_gives_means_ray() -> None:
     assert chosen(workers=2).executor is ExecutorKind.RAY
     assert chosen(address="auto").executor is ExecutorKind.RAY
     assert chosen(gpus=0.5).executor is ExecutorKind.RAY
+
+
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [
+        ("adapt", f"ray for a --budget of {SHORT_S:g}s or more, else local"),
+        ("search", f"ray for a --budget of {SHORT_S:g}s or more, else local"),
+        ("collect", f"ray for {MANY} new trials or more, else local"),
+        ("transfer", "By default local."),
+        ("meta-train", "By default ray."),
+    ],
+)
+def test_the_help_says_where_trials_run_by_default(run: Run, command: str, default: str) -> None:
+    assert default in " ".join(run(command, "--help").out.split())
+
+
+def test_only_a_long_time_means_ray_by_default() -> None:
+    assert default_compute(Budget(trials=1000)).executor is ExecutorKind.LOCAL
+    assert default_compute(Budget(wall_s=SHORT_S - 1)).executor is ExecutorKind.LOCAL
+    assert default_compute(Budget(wall_s=SHORT_S)).executor is ExecutorKind.RAY
+    assert default_compute(Budget(trials=2, wall_s=SHORT_S)).executor is ExecutorKind.RAY
 
 
 def test_amounts_go_on_as_they_are() -> None:
