@@ -68,8 +68,8 @@ Address = Annotated[
     typer.Option("--address", help="Ray cluster, such as auto or 10.0.0.1:6379. By default one of our own, here."),
 ]
 Workers = Annotated[int | None, typer.Option("--workers", help="Trials at once on Ray. By default one per core.")]
-Cpus = Annotated[float, typer.Option("--cpus-per-worker", help="CPUs of each trial; fractions share one.")]
-Gpus = Annotated[float, typer.Option("--gpus-per-worker", help="GPUs of each trial; fractions share one.")]
+Cpus = Annotated[float, typer.Option("--cpus-per-worker", help="CPUs of each worker; fractions share one.")]
+Gpus = Annotated[float, typer.Option("--gpus-per-worker", help="GPUs of each worker; fractions share one.")]
 Seed = Annotated[int, typer.Option("--seed", help="Fixes the split of the data and every choice at random.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the input, say what would run, and stop.")]

@@ -37,3 +37,11 @@ def test_what_cannot_be_trained_is_refused(refused: Run, workspace: Path, table:
     assert "give a value above 0" in refused("train-source", "digits", "--epochs", 0, *words).err
     assert "give 1 or more" in refused("train-source", "digits", "--workers", 0, *words).err
     assert "different sizes" in refused("train-source", "digits", table, *words).err
+
+
+def test_the_help_speaks_of_workers_where_there_are_no_trials(run: Run) -> None:
+    text = " ".join(run("train-source", "--help").out.split())
+
+    assert "CPUs of each worker" in text
+    assert "GPUs of each worker" in text
+    assert "trial" not in text
