@@ -4,6 +4,7 @@ TransmetaError
  ├─ InputError (also a ValueError)     what the user gave cannot be used              exit 2
  │   ├─ DataError                      a data set: empty, one class, unreadable, NaN
  │   ├─ UnknownNameError               a strategy, task, model or policy that is not there
+ │   ├─ AmbiguousNameError             the start of a name that several have
  │   └─ ConfigError                    a configuration file or a hyperparameter
  ├─ NoValidTrialError                  every trial failed, so there is no result      exit 3
  ├─ InfeasibleError                    the cluster can never give what was asked      exit 4
@@ -50,8 +51,25 @@ class UnknownNameError(InputError):
         return _unknown_name, self._arguments
 
 
+class AmbiguousNameError(InputError):
+    """The start of a name that several have; the message lists them."""
+
+    def __init__(self, kind: str, *, name: str, candidates: Iterable[str]) -> None:
+        candidates = sorted(candidates)
+        self._arguments = (kind, name, tuple(candidates))
+        super().__init__(f"ambiguous {kind} {name!r}; give more of its name, it could be: {', '.join(candidates)}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Lets the error travel from a worker to its driver, although its arguments are keywords."""
+        return _ambiguous_name, self._arguments
+
+
 def _unknown_name(kind: str, name: str, known: tuple[str, ...]) -> UnknownNameError:
     return UnknownNameError(kind, name=name, known=known)
+
+
+def _ambiguous_name(kind: str, name: str, candidates: tuple[str, ...]) -> AmbiguousNameError:
+    return AmbiguousNameError(kind, name=name, candidates=candidates)
 
 
 class ConfigError(InputError):

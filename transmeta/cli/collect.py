@@ -28,9 +28,9 @@ from transmeta.cli.options import (
 from transmeta.cli.output import only_results_on_stdout, print_json, print_pairs, print_table, shown
 from transmeta.cli.plan import Plan, print_plan
 from transmeta.cli.progress import progress
-from transmeta.core.model import ModelCard
+from transmeta.core.model import SCRATCH, ModelCard
 from transmeta.core.trial import TrialId, TrialResult, TrialSpec, TrialStatus
-from transmeta.errors import InputError, UnknownNameError
+from transmeta.errors import InputError
 
 if TYPE_CHECKING:
     from transmeta.core.task import Task
@@ -152,17 +152,20 @@ def collect(
 
 
 def _cards(tasks: Sequence["Task"], *, workspace: "Workspace", names: Sequence[str] | None) -> tuple[ModelCard, ...]:
-    """Returns the models that may be offered for any of the tasks, those that are named if any are."""
+    """Returns the models that may be offered for any of the tasks, those that are named if any are.
+
+    `scratch` names the model without weights of each kind of data.
+    """
+    from transmeta.models.library import whole_id
+
     library = workspace.environment().library()
     cards = {card.id: card for task in tasks for card in library.candidates(task)}
     if names is None:
         return tuple(cards.values())
     chosen: dict[str, ModelCard] = {}
     for name in names:
-        found = {key: card for key, card in cards.items() if key == name or key.startswith(f"{name}-")}
-        if not found:
-            raise UnknownNameError("source", name=name, known=cards)
-        chosen |= found
+        keys = [key for key in cards if not cards[key].is_pretrained] if name == SCRATCH else []
+        chosen |= {key: cards[key] for key in keys or [whole_id(name, known=cards, kind="source")]}
     return tuple(chosen.values())
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast, final
 
@@ -14,7 +14,7 @@ from transmeta import plugins
 from transmeta.core import codec
 from transmeta.core.model import SCRATCH, ModelCard
 from transmeta.core.task import Modality, Task
-from transmeta.errors import DataError, UnknownNameError, UnsafeFileError
+from transmeta.errors import AmbiguousNameError, DataError, UnknownNameError, UnsafeFileError
 from transmeta.models.architecture import Architecture
 from transmeta.training.additions import initialise
 from transmeta.training.checkpoint import META, WEIGHTS, read_checkpoint, sha256, tensor_bytes, write_checkpoint
@@ -51,16 +51,14 @@ class ModelLibrary:
             model_id: the whole id, or as much of its start as only one checkpoint has, such as `latin`.
 
         Raises:
-            UnknownNameError: if there is none, or more than one.
+            AmbiguousNameError: if more than one has this start.
+            UnknownNameError: if there is none.
         """
         scratch = scratch_card(target)
-        if model_id in (scratch.id, SCRATCH):
+        if model_id == SCRATCH:
             return scratch
-        cards = self.cards()
-        matching = [model_id] if model_id in cards else [name for name in cards if name.startswith(f"{model_id}-")]
-        if len(matching) != 1:
-            raise UnknownNameError("model", name=model_id, known=[*(matching or cards), scratch.id])
-        return cards[matching[0]]
+        cards = {**self.cards(), scratch.id: scratch}
+        return cards[whole_id(model_id, known=cards, kind="model")]
 
     def candidates(self, target: Task) -> tuple[ModelCard, ...]:
         """Returns the cards that may be offered for `target`, ordered by id, the one without weights last."""
@@ -95,6 +93,26 @@ class ModelLibrary:
                 whole = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
                 found |= {path.name: path for path in whole if (path / META).is_file()}  # hidden: of a killed writer
         return found
+
+
+def whole_id(name: str, *, known: Collection[str], kind: str) -> str:
+    """Returns the one of the `known` model ids that is `name`, or that alone goes on with a hyphen after it.
+
+    Args:
+        kind: what people call it, for the message.
+
+    Raises:
+        AmbiguousNameError: if several do.
+        UnknownNameError: if none does.
+    """
+    if name in known:
+        return name
+    matching = [model_id for model_id in known if model_id.startswith(f"{name}-")]
+    if not matching:
+        raise UnknownNameError(kind, name=name, known=known)
+    if len(matching) > 1:
+        raise AmbiguousNameError(kind, name=name, candidates=matching)
+    return matching[0]
 
 
 def scratch_card(target: Task) -> ModelCard:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 from .cases import Run
@@ -27,6 +28,27 @@ def test_sources_can_be_chosen(run: Run, workspace: Path, photos: Path) -> None:
     assert everything["trials"] == 12  # each strategy once, from scratch among them
     assert scratch["trials"] == 1
     assert scratch["sources"] == ["scratch-small_cnn"]
+
+
+def test_the_start_of_a_name_that_two_sources_have_is_refused(refused: Run, run: Run, workspace: Path) -> None:
+    (source,) = (workspace / "models").iterdir()
+    shutil.copytree(source, workspace / "models" / "greek-0")
+    card = workspace / "models" / "greek-0" / "meta.json"
+    card.write_text(card.read_text().replace(source.name, "greek-0"))
+    words = ("collect", "digits@3", "--workspace", workspace, "--dry-run")
+
+    outcome = refused(*words, "--sources", "greek")
+    both = run(*words, "--sources", f"greek-0,{source.name}", "--json")
+
+    assert outcome.code == 2
+    assert f"ambiguous source 'greek'; give more of its name, it could be: greek-0, {source.name}" in outcome.err
+    assert sorted(both.json["sources"]) == ["greek-0", source.name]
+
+
+def test_scratch_is_the_model_without_weights_of_each_kind_of_data(run: Run, workspace: Path, table: Path) -> None:
+    words = ("collect", "digits@3", table, "--sources", "scratch", "--workspace", workspace, "--dry-run", "--json")
+
+    assert run(*words).json["sources"] == ["scratch-small_cnn", "scratch-mlp-4"]
 
 
 def test_people_get_a_table(run: Run, workspace: Path) -> None:

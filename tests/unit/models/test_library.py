@@ -10,7 +10,7 @@ import torch
 
 from transmeta.core import codec
 from transmeta.core.task import Modality
-from transmeta.errors import UnknownNameError, UnsafeFileError
+from transmeta.errors import AmbiguousNameError, UnknownNameError, UnsafeFileError
 from transmeta.models.library import ModelLibrary, load_weights, save_model, scratch_card
 from transmeta.models.mlp import Mlp
 from transmeta.training.checkpoint import write_checkpoint
@@ -71,7 +71,7 @@ def test_the_start_of_an_id_is_enough_where_one_model_has_it(tmp_path: Path):
     library = ModelLibrary([tmp_path])
 
     assert library.card("latin", target=target()).id == "latin-1f2e3d4c"
-    with pytest.raises(UnknownNameError, match="icons"):
+    with pytest.raises(AmbiguousNameError, match=r"ambiguous model 'icons'; .* icons-11111111, icons-22222222"):
         library.card("icons", target=target())
 
 
