@@ -31,7 +31,7 @@ from transmeta.trials.predict import AdaptedModel, copy_model
 from transmeta.workspace import Compute, ExecutorKind, Workspace, code_version
 
 DURATION: Final = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
-RESERVE_S: Final = {ExecutorKind.LOCAL: 3.0, ExecutorKind.RAY: 12.0}
+RESERVE_S: Final = {ExecutorKind.LOCAL: 3.0, ExecutorKind.RAY: 12.0, ExecutorKind.TUNE: 12.0}
 """Seconds kept back for closing the executor, scoring and writing the model."""
 SHORT_S: Final = 45.0
 """Below this, starting Ray costs more than a second core gains."""
@@ -46,6 +46,7 @@ class AdaptReport:
         test_score: of the chosen model on examples that played no part in choosing.
         seconds: of wall time, start-up included.
         transfer: False if training from scratch won.
+        sources: number of models that could have been transferred from; if 0, nothing but scratch was tried.
     """
 
     target: str
@@ -56,6 +57,7 @@ class AdaptReport:
     strategy: str
     params: Params
     transfer: bool
+    sources: int
     trials: int
     seconds: float
     model_path: str | None
@@ -117,7 +119,9 @@ def adapt(
             )
             best = found.best if _has_model(found.best) else run_again(found.best, bench=bench)
         assert best.checkpoint is not None, "the executor keeps models in the folder that it was given"
-        return _report(task, found, best, seconds=time.monotonic() - started_s, out=out)
+        cards = workspace.environment().library().candidates(task)
+        sources = sum(card.is_pretrained for card in cards)
+        return _report(task, found, best, sources=sources, seconds=time.monotonic() - started_s, out=out)
 
 
 def recommend(
@@ -333,7 +337,9 @@ def _has_model(result: TrialResult) -> bool:
     return result.checkpoint is not None and Path(result.checkpoint).is_dir()
 
 
-def _report(task: Task, found: Adaptation, best: TrialResult, *, seconds: float, out: Path | None) -> AdaptReport:
+def _report(
+    task: Task, found: Adaptation, best: TrialResult, *, sources: int, seconds: float, out: Path | None
+) -> AdaptReport:
     assert best.checkpoint is not None
     model = AdaptedModel.load(Path(best.checkpoint))
     data = load_task(task)
@@ -348,6 +354,7 @@ def _report(task: Task, found: Adaptation, best: TrialResult, *, seconds: float,
         strategy=best.spec.strategy.name,
         params=best.spec.strategy.params,
         transfer=model.meta.card.is_pretrained,
+        sources=sources,
         trials=len(found.results),
         seconds=round(seconds, 3),
         model_path=None if out is None else str(out),
@@ -362,6 +369,7 @@ def _report(task: Task, found: Adaptation, best: TrialResult, *, seconds: float,
 
 def _report_text(report: AdaptReport, results: Sequence[TrialResult]) -> str:
     ranked = sorted((r for r in results if r.utility is not None), key=lambda r: -(r.utility or 0.0))
+    why = "training from scratch won" if report.sources else "there is no source for such data"
     lines = [
         f"# {report.target}",
         "",
@@ -369,7 +377,7 @@ def _report_text(report: AdaptReport, results: Sequence[TrialResult]) -> str:
         f"split it was chosen by; {report.trials} trials in {report.seconds:.0f} s, transmeta {report.version}.",
         "",
         f"Chosen: **{report.strategy}** from **{report.source}**"
-        + ("." if report.transfer else ": training from scratch won, so nothing was transferred."),
+        + ("." if report.transfer else f": {why}, so nothing was transferred."),
         "",
         "| rank | source | strategy | validation | status | CPU s | trainable weights |",
         "| --- | --- | --- | --- | --- | --- | --- |",

@@ -25,6 +25,7 @@ from transmeta.stores.sql import SqlExperienceStore
 from transmeta.strategies.catalogue import SpaceProposer
 from transmeta.trials.describe import describe
 from transmeta.trials.environment import Environment
+from transmeta.trials.planner import UnitPlanner
 from transmeta.version import __version__
 
 DEFAULT_FOLDER: Final = Path(".transmeta")
@@ -37,7 +38,9 @@ class ExecutorKind(StrEnum):
     LOCAL = "local"
     """In this process, one after another."""
     RAY = "ray"
-    """By Ray Tune: on the cluster at an address, or on all cores of this machine."""
+    """On Ray, by resident workers: on the cluster at an address, or on all cores of this machine."""
+    TUNE = "tune"
+    """On Ray, by Ray Tune, with its schedulers and its reporting."""
 
 
 class SchedulerKind(StrEnum):
@@ -92,6 +95,7 @@ class Workspace:
         return Environment(
             model_folders=(str(self.models.resolve()),),
             checkpoint_folder=None if checkpoints is None else str(checkpoints.resolve()),
+            cache_folder=str((self.folder / "cache").resolve()),
         )
 
     @contextmanager
@@ -194,8 +198,8 @@ def check_scheduler(scheduler: SchedulerKind, *, compute: Compute) -> None:
     Raises:
         InputError: if not.
     """
-    if scheduler is not SchedulerKind.NONE and compute.executor is not ExecutorKind.RAY:
-        raise InputError(f"scheduler {scheduler.value}: it is Ray Tune's; use --executor ray, or --scheduler none")
+    if scheduler is not SchedulerKind.NONE and compute.executor is not ExecutorKind.TUNE:
+        raise InputError(f"scheduler {scheduler.value}: it is Ray Tune's; use --executor tune, or --scheduler none")
 
 
 @functools.cache
@@ -223,17 +227,26 @@ def _executor(compute: Compute, environment: Environment, scheduler: SchedulerKi
 
     cpus = None if compute.workers is None else math.ceil(compute.workers * compute.cpus)
     with session(address=compute.address, cpus=cpus):
+        from transmeta.execution.ray.pool import PoolExecutor
         from transmeta.execution.ray.resources import Resources, slots
         from transmeta.execution.ray.schedulers import asha
         from transmeta.execution.ray.tuner import TuneExecutor
 
         resources = Resources(cpus=compute.cpus, gpus=compute.gpus)
         slots(resources)  # refuses now what no node can give, before anything is computed
-        yield TuneExecutor(
-            environment=environment,
-            resources=resources,
-            scheduler=asha() if scheduler is SchedulerKind.ASHA else None,
-        )
+        planner = UnitPlanner(environment=environment)
+        if compute.executor is ExecutorKind.TUNE:
+            yield TuneExecutor(
+                environment=environment,
+                resources=resources,
+                scheduler=asha() if scheduler is SchedulerKind.ASHA else None,
+                planner=planner,
+            )
+            return
+        with PoolExecutor(
+            environment=environment, resources=resources, workers=compute.workers, planner=planner
+        ) as pool:
+            yield pool
 
 
 def _provenance(run: str, executor: str) -> Provenance:

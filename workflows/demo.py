@@ -128,7 +128,10 @@ def main() -> None:
         arms = arm_pool(cards, samples=config.samples, seed=config.seed, strategies=config.strategies)
         progress = Progress(console, every=50)
         with workspace.bench(
-            Compute(workers=config.workers), run="demo", store=store, on_result=progress.count
+            Compute(executor=ExecutorKind.TUNE, workers=config.workers),
+            run="demo",
+            store=store,
+            on_result=progress.count,
         ) as bench:
             setting = Setting(
                 config=config,

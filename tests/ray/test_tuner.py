@@ -12,10 +12,10 @@ from transmeta.core.protocols import TrialExecutor
 from transmeta.core.trial import StrategySpec, TrialStatus
 from transmeta.errors import InfeasibleError
 from transmeta.execution.local import LocalExecutor
-from transmeta.execution.ray.bridge import REFUSAL, Bridge
+from transmeta.execution.ray.bridge import ANSWER, Bridge
 from transmeta.execution.ray.resources import Resources
 from transmeta.execution.ray.schedulers import asha
-from transmeta.execution.ray.tuner import TrialTrainable, TuneExecutor
+from transmeta.execution.ray.tuner import TuneExecutor, UnitTrainable
 from transmeta.experiments.search import Halving, PolicySearch
 from transmeta.models.library import scratch_card
 from transmeta.policies.random import RandomPolicy
@@ -35,6 +35,8 @@ from transmeta.testing.executor_cases import (
     write_sources,
 )
 from transmeta.trials.environment import Environment
+from transmeta.trials.planner import UnitPlanner
+from transmeta.trials.planning import OneByOne
 
 LEFT_S = 25.0
 """Ray Tune gives a busy worker ten seconds to end; the long trial alone takes a minute."""
@@ -44,7 +46,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("two_cpus")]
 
 class TestTuneExecutor(TrialExecutorCases):
     def make_executor(self, environment) -> TrialExecutor:
-        return TuneExecutor(environment=environment)
+        return TuneExecutor(environment=environment, planner=UnitPlanner(environment=environment))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def test_the_same_search_with_the_same_seed_gives_the_same_trials_and_scores_loc
     local, remote = policy_search(environment, seed=3), policy_search(environment, seed=3)
 
     list(LocalExecutor(environment=environment).drive(local))
-    list(TuneExecutor(environment=environment).drive(remote))
+    list(TuneExecutor(environment=environment, planner=UnitPlanner(environment=environment)).drive(remote))
 
     assert [numbers(result) for result in remote.results] == [numbers(result) for result in local.results]
     assert {result.status for result in local.results} == {TrialStatus.COMPLETED, TrialStatus.STOPPED}
@@ -151,13 +153,16 @@ def test_trials_whose_workers_are_killed_are_run_again_and_told_once(environment
 
 
 def config_of(spec, *, environment, stopped_at=None):
-    return Bridge(RecordingSearch([spec], stopped_at=stopped_at), environment=environment).start("0")
+    search = RecordingSearch([spec], stopped_at=stopped_at)
+    return Bridge(
+        search, environment=environment, planner=OneByOne(), workers=1, post=lambda ticket, stops: None
+    ).start("0")
 
 
 def test_a_worker_pauses_at_the_rung_and_leaves_the_model_of_a_trial_that_ends_there(environment, tmp_path):
     keeping = dataclasses.replace(environment, checkpoint_folder=str(tmp_path))
     stopped, following = frozen(), probe()
-    worker = TrialTrainable(config=config_of(stopped, environment=keeping, stopped_at={stopped.id: 1 / 3}))
+    worker = UnitTrainable(config=config_of(stopped, environment=keeping, stopped_at={stopped.id: 1 / 3}))
 
     paused = worker.train()
     worker.reset(config_of(following, environment=keeping))
@@ -170,12 +175,12 @@ def test_a_worker_pauses_at_the_rung_and_leaves_the_model_of_a_trial_that_ends_t
 
 
 def test_a_worker_says_why_a_trial_cannot_be_run(environment):
-    worker = TrialTrainable(config=config_of(probe(source="nowhere"), environment=environment))
+    worker = UnitTrainable(config=config_of(probe(source="nowhere"), environment=environment))
 
     refused = worker.train()
 
     assert refused["done"]
-    assert "nowhere" in refused[REFUSAL]
+    assert "nowhere" in refused[ANSWER]
 
 
 def test_a_search_that_is_left_while_long_trials_run_ends_promptly(environment):

@@ -99,11 +99,13 @@ def choose_compute(
     cpus: float,
     gpus: float,
     default: "ExecutorKind",
+    on_ray: "ExecutorKind | None" = None,
 ) -> "Compute":
     """Returns where trials run.
 
     Args:
-        default: where nothing but `executor` could tell; what only Ray can give means Ray.
+        default: where nothing but `executor` could tell.
+        on_ray: where something is asked for that only Ray can give; None for its resident workers.
 
     Raises:
         InputError: for an amount that is none, or what the local executor cannot give.
@@ -114,7 +116,7 @@ def choose_compute(
     check_amounts(workers=workers, cpus=cpus, gpus=gpus)
     needs_ray = {"--address": address is not None, "--workers": (workers or 1) > 1, "--gpus-per-worker": gpus > 0}
     asked = [name for name, is_asked in needs_ray.items() if is_asked]
-    implied = ExecutorKind.RAY if asked else default
+    implied = (on_ray or ExecutorKind.RAY) if asked else default
     kind = implied if executor is None else parse_executor(executor)
     if kind is ExecutorKind.LOCAL and asked:
         raise InputError(f"{asked[0]}: the local executor runs one trial at a time in here; use --executor ray")

@@ -95,13 +95,15 @@ def search(
         check_budget(spending)
         stopper = parse_scheduler(scheduler)
         is_tunes = stopper is not SchedulerKind.NONE
+        is_long = api.default_compute(spending).executor is not ExecutorKind.LOCAL
         compute = choose_compute(
             executor,
             address=address,
             workers=workers,
             cpus=cpus_per_worker,
             gpus=gpus_per_worker,
-            default=ExecutorKind.RAY if is_tunes else api.default_compute(spending).executor,
+            default=ExecutorKind.TUNE if is_tunes or is_long else ExecutorKind.LOCAL,
+            on_ray=ExecutorKind.TUNE,
         )
         check_scheduler(stopper, compute=compute)
         opened = open_workspace(workspace, store=store)

@@ -9,7 +9,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar, cast
 
 from transmeta.errors import ConfigError
@@ -28,16 +28,19 @@ def to_json(value: object) -> Json:
         TypeError: for a value that is not made of dataclasses, enums, mappings, sequences and scalars.
         ValueError: for a float that is not finite, which JSON cannot hold.
     """
+    if type(value) is str or value is None:
+        return value
     if isinstance(value, enum.Enum):
         return cast(Json, value.value)
-    if value is None or isinstance(value, bool | int | str):
+    if isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"cannot write {value} as JSON; leave the value out instead")
         return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    names = _field_names(type(value))  # type: ignore[arg-type]  # mypy takes the hash of instances for the class's
+    if names is not None:
+        fields = {name: to_json(getattr(value, name)) for name in names}
         for name in _float_fields(type(value)):  # 1 and 1.0 are equal, so their text and digest must be
             if type(fields[name]) is int:
                 fields[name] = float(getattr(value, name))
@@ -95,84 +98,153 @@ def _is_tagged(kind: type) -> bool:
 
 
 @functools.cache
+def _field_names(kind: type) -> tuple[str, ...] | None:
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
+
+
+@functools.cache
 def _float_fields(kind: type) -> tuple[str, ...]:
     hints = _hints(kind)
     return tuple(f.name for f in dataclasses.fields(kind) if hints[f.name] in (float, float | None))
 
 
+Reader = Callable[[Json, str], object]
+"""From JSON data, and where they stand, to a value."""
+
+
 def _read(kind: object, data: Json, where: str) -> object:
-    if type(data) is float and not math.isfinite(data):
-        raise ConfigError(f"{where}: {data} is not finite; leave the value out instead")
+    return _reader(kind)(data, where)
+
+
+@functools.cache
+def _reader(kind: object) -> Reader:
+    """Returns what reads a `kind`; made once, since a trial is read and written a dozen times on its way."""
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
-        return _read_union(typing.get_args(kind), data, where)
+        return _finite(_union_reader(typing.get_args(kind)))
     if origin is tuple:
-        return _read_tuple(typing.get_args(kind), data, where)
+        return _finite(_tuple_reader(typing.get_args(kind)))
     if origin is not None and issubclass(origin, Mapping):
-        value_kind = typing.get_args(kind)[1]
-        items = _expect(data, dict, where)
-        return {key: _read(value_kind, item, f"{where}.{key}") for key, item in items.items()}
+        return _finite(_mapping_reader(typing.get_args(kind)[1]))
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return _finite(_enum_reader(kind))
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _finite(_dataclass_reader(kind))
+    if isinstance(kind, type):
+        return _finite(_scalar_reader(kind))
+    raise TypeError(f"cannot read a {kind}")
+
+
+def _finite(reader: Reader) -> Reader:
+    def read(data: Json, where: str) -> object:
+        if type(data) is float and not math.isfinite(data):
+            raise ConfigError(f"{where}: {data} is not finite; leave the value out instead")
+        return reader(data, where)
+
+    return read
+
+
+def _scalar_reader(kind: type) -> Reader:
+    def read(data: Json, where: str) -> object:
+        if kind is float and type(data) is int:
+            return _as_float(data, where)
+        return _expect(data, kind, where)
+
+    return read
+
+
+def _mapping_reader(value_kind: object) -> Reader:
+    reader = _reader(value_kind)
+
+    def read(data: Json, where: str) -> object:
+        return {key: reader(item, f"{where}.{key}") for key, item in _expect(data, dict, where).items()}
+
+    return read
+
+
+def _enum_reader(kind: type[enum.Enum]) -> Reader:
+    def read(data: Json, where: str) -> object:
         try:
             return kind(data)
         except ValueError:
             choices = ", ".join(str(member.value) for member in kind)
             raise ConfigError(f"{where}: {data!r} is not one of {choices}") from None
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return _read_dataclass(kind, data, where)
-    if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return _as_float(data, where)
-    if isinstance(kind, type):
-        return _expect(data, kind, where)
-    raise TypeError(f"{where}: cannot read a {kind}")
+
+    return read
 
 
-def _read_union(members: Sequence[object], data: Json, where: str) -> object:
-    if data is None and type(None) in members:
-        return None
+def _union_reader(members: Sequence[object]) -> Reader:
     candidates = [member for member in members if member is not type(None)]
-    if len(candidates) == 1:
-        return _read(candidates[0], data, where)
-    if isinstance(data, dict) and KIND in data:
-        for member in candidates:
-            if isinstance(member, type) and member.__name__ == data[KIND]:
-                return _read(member, data, where)
-    for member in candidates:
-        if isinstance(member, type) and type(data) is member:
+    readers = {member.__name__: _reader(member) for member in candidates if isinstance(member, type)}
+    only = _reader(candidates[0]) if len(candidates) == 1 else None
+    has_none = type(None) in members
+
+    def read(data: Json, where: str) -> object:
+        if data is None and has_none:
+            return None
+        if only is not None:
+            return only(data, where)
+        tag = data.get(KIND) if isinstance(data, dict) else None
+        if isinstance(tag, str) and tag in readers:
+            return readers[tag](data, where)
+        if type(data) in candidates:
             return data
-    if float in candidates and type(data) is int:
-        return _as_float(data, where)
-    names = ", ".join(getattr(member, "__name__", str(member)) for member in candidates)
-    raise ConfigError(f"{where}: {data!r} is not one of {names}")
+        if float in candidates and type(data) is int:
+            return _as_float(data, where)
+        names = ", ".join(getattr(member, "__name__", str(member)) for member in candidates)
+        raise ConfigError(f"{where}: {data!r} is not one of {names}")
+
+    return read
 
 
-def _read_tuple(members: Sequence[object], data: Json, where: str) -> tuple[object, ...]:
-    items = _expect(data, list, where)
-    if len(members) == 2 and members[1] is Ellipsis:
-        return tuple(_read(members[0], item, f"{where}[{i}]") for i, item in enumerate(items))
-    if len(items) != len(members):
-        raise ConfigError(f"{where}: {len(items)} values where {len(members)} are expected")
-    return tuple(_read(m, item, f"{where}[{i}]") for i, (m, item) in enumerate(zip(members, items, strict=True)))
+def _tuple_reader(members: Sequence[object]) -> Reader:
+    readers = [_reader(member) for member in members if member is not Ellipsis]
+    is_open = len(members) == 2 and members[1] is Ellipsis
+
+    def read(data: Json, where: str) -> object:
+        items = _expect(data, list, where)
+        if is_open:
+            (reader,) = readers
+            return tuple([reader(item, f"{where}[{i}]") for i, item in enumerate(items)])
+        if len(items) != len(readers):
+            raise ConfigError(f"{where}: {len(items)} values where {len(readers)} are expected")
+        return tuple([r(item, f"{where}[{i}]") for i, (r, item) in enumerate(zip(readers, items, strict=True))])
+
+    return read
 
 
-def _read_dataclass(kind: type, data: Json, where: str) -> object:
-    items = dict(_expect(data, dict, where))
-    if _is_tagged(kind) and (tag := items.pop(KIND, kind.__name__)) != kind.__name__:
-        raise ConfigError(f"{where}: {tag!r} where a {kind.__name__} is expected; correct the key {KIND!r}")
+def _dataclass_reader(kind: type) -> Reader:
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    for key in items:
-        if key not in fields:
+    required = [
+        name
+        for name, field in fields.items()
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    is_tagged = _is_tagged(kind)
+    readers: dict[str, Reader] = {}
+
+    def read(data: Json, where: str) -> object:
+        if not readers:  # made at the first use: a kind may hold itself
+            readers.update({name: _reader(hint) for name, hint in _hints(kind).items() if name in fields})
+        items = _expect(data, dict, where)
+        if is_tagged and KIND in items:
+            if items[KIND] != kind.__name__:
+                raise ConfigError(
+                    f"{where}: {items[KIND]!r} where a {kind.__name__} is expected; correct the key {KIND!r}"
+                )
+            items = {key: item for key, item in items.items() if key != KIND}
+        if not items.keys() <= fields.keys():
+            key = next(key for key in items if key not in fields)
             nearest = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
             hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(fields)}"
             raise ConfigError(f"{where}: unknown key {key!r}; {hint}")
-    hints = _hints(kind)
-    values = {}
-    for name, field in fields.items():
-        if name in items:
-            values[name] = _read(hints[name], items[name], f"{where}.{name}")
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"{where}: the key {name!r} is missing; add it")
-    return kind(**values)
+        values = {name: readers[name](items[name], f"{where}.{name}") for name in fields if name in items}
+        for name in required:
+            if name not in values:
+                raise ConfigError(f"{where}: the key {name!r} is missing; add it")
+        return kind(**values)
+
+    return read
 
 
 def _as_float(data: int, where: str) -> float:

@@ -1,5 +1,8 @@
 """Metrics on logits."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -24,3 +27,17 @@ def evaluate(metric: Metric, *, logits: Tensor, labels: Tensor) -> float:
         per_class = torch.bincount(labels, weights=hits, minlength=logits.shape[1])
         return float((per_class[counts > 0] / counts[counts > 0]).mean())
     raise UnknownNameError("metric", name=metric.name, known=("accuracy", "balanced_accuracy", "log_loss"))
+
+
+def evaluate_stacked(metric: Metric, *, logits: Tensor, labels: Tensor) -> Sequence[float]:
+    """Returns `evaluate` of each of `logits` (members, count, classes); NaN for those that are not all finite.
+
+    Raises:
+        UnknownNameError: as `evaluate`.
+    """
+    is_finite = torch.isfinite(logits).flatten(1).all(dim=1).tolist()
+    if metric.name == "accuracy":
+        values = (logits.argmax(dim=2) == labels).to(torch.float64).mean(dim=1).tolist()
+    else:
+        values = [evaluate(metric, logits=own, labels=labels) for own in logits]
+    return [value if finite else math.nan for value, finite in zip(values, is_finite, strict=True)]

@@ -1,7 +1,7 @@
 """A staged model under a transfer plan: what is trainable, in which parameter groups, and the proof of both."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +22,12 @@ class ParameterGroup:
     """Parameters that share their optimiser numbers.
 
     Attributes:
+        names: of the parameters, as in the model.
         rate: multiple of the plan's learning rate.
         is_head: whether these are the head's, which alone are trained while probing.
     """
 
+    names: tuple[str, ...]
     parameters: tuple[nn.Parameter, ...]
     rate: float
     weight_decay: float
@@ -66,20 +68,18 @@ class PlannedModel:
         return self.plan.optimiser.epochs + self.plan.probe_epochs
 
     @property
-    def group_names(self) -> tuple[tuple[str, ...], ...]:
-        """The names of each group's parameters, as in the model."""
-        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
-        return tuple(tuple(names[id(parameter)] for parameter in group.parameters) for group in self.groups)
-
-    @property
     def added_names(self) -> tuple[str, ...]:
         """The names of the added parameters."""
         added = {id(parameter) for parameter in self.added}
-        return tuple(name for name, parameter in self.model.named_parameters() if id(parameter) in added)
+        return tuple(name for name, parameter in self._trained() if id(parameter) in added)
 
     def trained_values(self) -> Mapping[str, Tensor]:
         """Returns name → present weights of all that is trained; not copies."""
-        return {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
+        return {name: parameter.detach() for name, parameter in self._trained()}
+
+    def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        for group in self.groups:
+            yield from zip(group.names, group.parameters, strict=True)
 
     def check_frozen(self) -> None:
         """Asserts that no frozen parameter was written to since the plan was applied."""
@@ -193,11 +193,23 @@ def _groups(
     rates = [(tuple(model.head.parameters()), numbers.head_multiplier, True)]
     rates += [(tuple(p), numbers.layer_decay ** (last - index), False) for index, p in trained.items()]
     rates += [(tuple(added), 1.0, False)] if added else []
+    names = _names(model, [parameter for parameters, _, _ in rates for parameter in parameters])
     groups: list[ParameterGroup] = []
     for parameters, rate, is_head in rates:
         matrices = tuple(p for p in parameters if p.ndim > 1)
         vectors = tuple(p for p in parameters if p.ndim <= 1)
         for chosen, decay in ((matrices, numbers.weight_decay), (vectors, 0.0)):
             if chosen:
-                groups.append(ParameterGroup(parameters=chosen, rate=rate, weight_decay=decay, is_head=is_head))
+                own = tuple(names[id(parameter)] for parameter in chosen)
+                groups.append(
+                    ParameterGroup(names=own, parameters=chosen, rate=rate, weight_decay=decay, is_head=is_head)
+                )
     return tuple(groups)
+
+
+def _names(model: StagedModel, parameters: Sequence[nn.Parameter]) -> Mapping[int, str]:
+    """Returns the name of each parameter in the model, by its `id`; looks no further than it has to."""
+    names = {id(parameter): f"head.{name}" for name, parameter in model.head.named_parameters()}
+    if any(id(parameter) not in names for parameter in parameters):
+        names |= {id(parameter): name for name, parameter in model.named_parameters()}
+    return names

@@ -21,7 +21,7 @@ from transmeta.errors import TrialFailure
 from transmeta.training.data import TaskData
 from transmeta.training.fit import FitReport, Work, diverged, is_evaluated, rates_of
 from transmeta.training.inputs import Inputs, draw_offsets
-from transmeta.training.metric import evaluate
+from transmeta.training.metric import evaluate_stacked
 from transmeta.training.planned import NO_GRADIENT, PlannedModel
 from transmeta.training.seeding import derive_seed
 from transmeta.training.stacked_adamw import StackedAdamW, StackedGroup
@@ -313,17 +313,26 @@ class Stack:
             x, side = inputs.get(index)
             chunks.append(self._forward(x, side, rows=rows))
         logits = torch.cat(chunks, dim=1)
+        members = [int(self._rows[row]) for row in rows]
+        self._work_evaluations[members] += 1
         scores: dict[int, float | TrialFailure] = {}
-        for row, mine in zip(rows, logits, strict=True):
-            member = int(self._rows[row])
-            planned = self._members[member].planned
-            mine = mine[:, : planned.class_count]
-            value = evaluate(self._members[member].metric, logits=mine, labels=inputs.labels)
-            self._work_evaluations[member] += 1
-            is_finite = bool(torch.isfinite(mine).all()) and math.isfinite(value)
-            what = f"logits on the {name} split are not finite"
-            scores[member] = value if is_finite else diverged(what, plan=planned.plan, epoch=int(self._epoch[row]))
+        values = self._values(members, logits, labels=inputs.labels)
+        for row, member, value in zip(rows, members, values, strict=True):
+            what, plan = f"logits on the {name} split are not finite", self._members[member].planned.plan
+            is_finite = math.isfinite(value)
+            scores[member] = value if is_finite else diverged(what, plan=plan, epoch=int(self._epoch[row]))
         return scores
+
+    def _values(self, members: Sequence[int], logits: Tensor, *, labels: Tensor) -> Sequence[float]:
+        """Returns the metric of each of `members`, whose `logits` are (K, N, C); NaN where these are not finite."""
+        planned = [self._members[member].planned for member in members]
+        metrics = [self._members[member].metric for member in members]
+        if len({(made.class_count, metric) for made, metric in zip(planned, metrics, strict=True)}) == 1:
+            return evaluate_stacked(metrics[0], logits=logits[:, :, : planned[0].class_count], labels=labels)
+        values: list[float] = []
+        for own, made, metric in zip(logits, planned, metrics, strict=True):
+            values += evaluate_stacked(metric, logits=own[None, :, : made.class_count], labels=labels)
+        return values
 
     def _shuffle(self, row: int) -> None:
         """Draws the order of a member's next epoch, and the shifts of its images, as `Fit` does."""
@@ -378,11 +387,10 @@ def _initial_values(members: Sequence[StackMember]) -> Mapping[str, Tensor]:
 
 def _groups(members: Sequence[StackMember]) -> Sequence[StackedGroup]:
     groups = []
-    for index, names in enumerate(members[0].planned.group_names):
-        own = [member.planned.groups[index] for member in members]
+    for own in zip(*(member.planned.groups for member in members), strict=True):
         groups.append(
             StackedGroup(
-                names=names,
+                names=own[0].names,
                 rates=torch.tensor(
                     [g.rate * m.planned.plan.optimiser.learning_rate for g, m in zip(own, members, strict=True)],
                     dtype=torch.float64,

@@ -34,7 +34,7 @@ def test_the_same_seed_gives_the_same_trials(run: Run, workspace: Path, photos: 
 def test_asha_needs_ray(refused: Run, workspace: Path, photos: Path) -> None:
     words = ("search", photos, "--trials", 2, "--workspace", workspace)
 
-    assert "--executor ray" in refused(*words, "--scheduler", "asha", "--executor", "local").err
+    assert "--executor tune" in refused(*words, "--scheduler", "asha", "--executor", "local").err
     assert "did you mean 'asha'" in refused(*words, "--scheduler", "ahsa").err
 
 
@@ -42,4 +42,4 @@ def test_a_dry_run_names_the_executor_that_asha_means(run: Run, workspace: Path,
     words = ("search", photos, "--trials", 2, "--workspace", workspace, "--dry-run", "--json")
 
     assert run(*words).json["executor"] == "local"
-    assert run(*words, "--scheduler", "asha").json["executor"] == "ray"
+    assert run(*words, "--scheduler", "asha").json["executor"] == "tune"

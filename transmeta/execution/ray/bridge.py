@@ -1,8 +1,7 @@
-"""Tune's searcher and scheduler as thin adapters to `Search.ask`, `report` and `tell`."""
+"""Tune's searcher and scheduler as thin adapters to `Search`: one trial of Tune's is one unit."""
 
-import dataclasses
 import queue
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, final
 
@@ -15,72 +14,56 @@ from typing_extensions import override
 
 from transmeta.core import codec
 from transmeta.core.protocols import Search
-from transmeta.core.trial import Measurement, TrialResult, TrialSpec, TrialStatus, Verdict
+from transmeta.core.trial import Measurement, TrialResult, TrialStatus
 from transmeta.errors import InputError, UnsafeFileError
+from transmeta.execution.dispatch import Assignment, Dispatch
+from transmeta.execution.ray.worker import Answer, Errand, Stops
 from transmeta.trials.environment import Environment
+from transmeta.trials.planning import Planner
+from transmeta.trials.unit import UnitStep
 
-SPEC: Final = "spec"
-ENVIRONMENT: Final = "environment"
-RUNGS: Final = "rungs"
-CURVE: Final = "curve"
-RESULT: Final = "result"
-REFUSAL: Final = "refusal"
+ERRAND: Final = "errand"
+TICKET: Final = "ticket"
+ANSWER: Final = "answer"
+PARAMETERS: Final = "parameters"
 UTILITY: Final = "utility"
 PROGRESS: Final = "progress"
-STOPPED: Final = "stopped by the search"
-MAX_FAILURES: Final = 2
-REFUSALS: Final = (InputError, UnsafeFileError)
-"""What a trial raises that cannot be run as it is specified: nobody's work is lost by ending the search."""
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Rungs:
-    """The shares of a trial's epochs at which it waits for a verdict."""
-
-    shares: tuple[float, ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """The measurements of one step, and what the result of a trial that is stopped there needs beside them."""
-
-    measurements: tuple[Measurement, ...]
-    parameter_count: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """Why a trial cannot be run: the message of one of `REFUSALS`, and its exit code."""
-
-    message: str
-    exit_code: int
-
-    def as_error(self) -> InputError | UnsafeFileError:
-        """Returns the error to raise where the search is driven."""
-        kinds = {kind.exit_code: kind for kind in REFUSALS}
-        return kinds[self.exit_code](self.message)
+Post = Callable[[str, str], None]
+"""Leaves the `Stops` (JSON) for a unit, by Tune's id, where its worker reads them before its next step."""
 
 
 @final
 class Bridge:
-    """What Tune's searcher and scheduler share: the search, and the trials that are under way.
+    """What Tune's searcher and scheduler share: the search, and the units that are under way.
 
     Tune calls it from one thread. Finished results are passed on through `finished`, or the error that ends the search;
     None at the end.
 
     Args:
+        workers: how many units run at once.
+        post: takes the search's verdicts to the workers.
         shares: of a trial's epochs at which a scheduler of Tune's wants to see it, beside the rungs of the search.
     """
 
-    def __init__(self, search: Search, *, environment: Environment, shares: tuple[float, ...] = ()) -> None:
+    def __init__(
+        self,
+        search: Search,
+        *,
+        environment: Environment,
+        planner: Planner,
+        workers: int,
+        post: Post,
+        shares: tuple[float, ...] = (),
+    ) -> None:
         self.finished: queue.SimpleQueue[TrialResult | InputError | UnsafeFileError | None] = queue.SimpleQueue()
         self.is_cancelled = False
-        self._search = search
+        self._dispatch = Dispatch(search, planner=planner, workers=workers)
         self._environment = environment
-        self._shares = shares
-        self._open: dict[str, TrialSpec] = {}
+        self._post = post
+        self._rungs = (*search.rungs, *shares)
+        self._open: dict[str, Assignment] = {}
         self._curves: dict[str, list[Measurement]] = {}
-        self._parameter_counts: dict[str, int] = {}
         self._errors: dict[str, str] = {}
 
     def __deepcopy__(self, _: object) -> "Bridge":
@@ -90,89 +73,80 @@ class Bridge:
         return object, ()  # Tune pickles its configuration; our state is rebuilt from the store, never from a pickle
 
     def start(self, tune_id: str) -> dict[str, str] | None:
-        """Returns the config of the next trial, None if none can start now, raises StopIteration if none ever will."""
-        specs = () if self.is_cancelled else self._search.ask(count=1)
-        if not specs:
+        """Returns the config of the next unit, None if none can start now, raises StopIteration if none ever will."""
+        assignment = None
+        if not self.is_cancelled:
+            self._dispatch.replenish()
+            assignment = self._dispatch.take(beside=())
+        if assignment is None:
             if self._open:
                 return None
             raise StopIteration
-        self._open[tune_id] = specs[0]
-        return {
-            SPEC: codec.dumps(specs[0]),
-            ENVIRONMENT: codec.dumps(self._environment),
-            RUNGS: codec.dumps(Rungs(shares=(*self._search.rungs, *self._shares))),
-        }
+        self._open[tune_id] = assignment
+        self._curves[tune_id] = []
+        errand = Errand(unit=assignment.unit, environment=self._environment, rungs=self._rungs)
+        return {ERRAND: codec.dumps(errand), TICKET: tune_id}
 
-    def report(self, tune_id: str, result: Mapping[str, str]) -> Verdict:
-        """Returns the search's verdict on the measurements of a step; on STOP the trial's result has been told."""
-        verdict = self._show(tune_id, result)
-        if verdict is Verdict.STOP:
-            self.stop(tune_id, reason=STOPPED)
-        return verdict
-
-    def stop(self, tune_id: str, *, reason: str) -> None:
-        """Tells the search that the trial was stopped after its last measurement."""
-        curve = tuple(self._curves[tune_id])
-        folder = self._environment.checkpoint_folder
-        self._finish(
-            tune_id,
-            TrialResult(
-                spec=self._open[tune_id],
-                status=TrialStatus.STOPPED,
-                curve=curve,
-                score=curve[-1].value,
-                cost_s=curve[-1].cost_s,
-                wall_s=curve[-1].wall_s,
-                parameter_count=self._parameter_counts[tune_id],
-                reason=reason,
-                checkpoint=str(Path(folder) / self._open[tune_id].id) if folder else None,
-            ),
+    def report(self, tune_id: str, result: Mapping[str, str]) -> None:
+        """Shows the search a step of a unit, and leaves its verdicts for the worker."""
+        answer = codec.loads(Answer, result[ANSWER])
+        self._curves[tune_id] += [shown.measurement for shown in answer.measurements]
+        results, stops = self._dispatch.absorb(
+            self._open[tune_id], answer.as_step(), is_done=answer.is_done, busy_s=answer.busy_s
         )
+        if stops and not answer.is_done:
+            self._post(tune_id, codec.dumps(Stops(trials=tuple(stops))))
+        if answer.is_done:
+            self._close(tune_id)
+        for ended in results:
+            self.finished.put(ended)
 
     def complete(self, tune_id: str, result: Mapping[str, str]) -> None:
-        """Tells the search how the trial ended; one that Tune stopped by a scheduler of its own is STOPPED."""
-        if tune_id not in self._open:
-            return  # told as STOPPED before
-        if REFUSAL in result:
-            del self._open[tune_id]
+        """Takes the last step of a unit; one that Tune stopped by a scheduler of its own is STOPPED."""
+        answer = codec.loads(Answer, result[ANSWER])
+        if answer.refusal is not None:
+            self._close(tune_id)
             self.is_cancelled = True
-            self.finished.put(codec.loads(Refusal, result[REFUSAL]).as_error())
-        elif RESULT in result:
-            self._show(tune_id, result)  # those since the last step; it has ended, so the verdict comes too late
-            self._finish(tune_id, codec.loads(TrialResult, result[RESULT]))
-        else:
-            self.stop(tune_id, reason="stopped by Tune's scheduler")
+            self.finished.put(answer.refusal.as_error())
+        elif answer.is_done:
+            self.report(tune_id, result)
+        elif not self.is_cancelled:
+            self._stop(tune_id, parameter_count=int(result[PARAMETERS]))
 
     def note_error(self, tune_id: str, text: str) -> None:
-        """Keeps what the machinery said when it failed; the trial may be retried."""
+        """Keeps what the machinery said when it failed."""
         self._errors[tune_id] = text
 
     def crash(self, tune_id: str) -> None:
-        """Tells the search that the machinery failed, more often than it is retried."""
+        """Takes back a unit whose worker failed; it starts over, and its members end as CRASHED after some attempts."""
         if tune_id in self._open:
-            error = self._errors.get(tune_id, "no reason was given")
-            reason = f"its worker failed {MAX_FAILURES + 1} times, at last: {error}"
-            self._finish(tune_id, TrialResult(spec=self._open[tune_id], status=TrialStatus.CRASHED, reason=reason))
+            reason = self._errors.get(tune_id, "no reason was given")
+            for result in self._dispatch.lose(self._close(tune_id), reason=reason):
+                self.finished.put(result)
 
-    def _show(self, tune_id: str, result: Mapping[str, str]) -> Verdict:
-        """Shows the search the measurements of a step, up to one that it stops at."""
-        step = codec.loads(Curve, result[CURVE])
-        self._parameter_counts[tune_id] = step.parameter_count
-        curve = self._curves.setdefault(tune_id, [])
-        for measurement in step.measurements:
-            if measurement.progress_before == 0:
-                curve.clear()  # the trial started over after a crash
-            curve.append(measurement)
-            if self._search.report(self._open[tune_id].id, measurement) is Verdict.STOP:
-                return Verdict.STOP
-        return Verdict.CONTINUE
+    def _stop(self, tune_id: str, *, parameter_count: int) -> None:
+        (spec,) = self._open[tune_id].running
+        curve = tuple(self._curves[tune_id])
+        folder = self._environment.checkpoint_folder
+        stopped = TrialResult(
+            spec=spec,
+            status=TrialStatus.STOPPED,
+            curve=curve,
+            score=curve[-1].value,
+            cost_s=curve[-1].cost_s,
+            wall_s=curve[-1].wall_s,
+            parameter_count=parameter_count,
+            reason="stopped by Tune's scheduler",
+            checkpoint=str(Path(folder) / spec.id) if folder else None,
+        )
+        step = UnitStep(results=(stopped,))
+        self._dispatch.absorb(self._close(tune_id), step, is_done=True, busy_s=0.0)
+        self.finished.put(stopped)
 
-    def _finish(self, tune_id: str, result: TrialResult) -> None:
-        del self._open[tune_id]
-        for kept in (self._curves, self._parameter_counts, self._errors):
-            kept.pop(tune_id, None)
-        self._search.tell(result)
-        self.finished.put(result)
+    def _close(self, tune_id: str) -> Assignment:
+        self._curves.pop(tune_id, None)
+        self._errors.pop(tune_id, None)
+        return self._open.pop(tune_id)
 
 
 @final
@@ -223,7 +197,7 @@ class CancelAdapter(tune.Stopper):
 
 @final
 class VerdictAdapter(FIFOScheduler):
-    """`Search.report` as Tune's scheduler."""
+    """`Search.report` as Tune's scheduler: it stops members of a unit, and the unit ends with the last of them."""
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Ray has no types here
@@ -231,8 +205,8 @@ class VerdictAdapter(FIFOScheduler):
 
     @override
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, str]) -> str:
-        verdict = self._bridge.report(trial.trial_id, result)
-        return str(TrialScheduler.STOP if verdict is Verdict.STOP else TrialScheduler.CONTINUE)
+        self._bridge.report(trial.trial_id, result)
+        return str(TrialScheduler.CONTINUE)
 
     @override
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
@@ -264,8 +238,7 @@ class SchedulerAdapter(FIFOScheduler):
 
     @override
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, str]) -> str:
-        if self._bridge.report(trial.trial_id, result) is Verdict.STOP:
-            return str(TrialScheduler.STOP)
+        self._bridge.report(trial.trial_id, result)
         return str(self._scheduler.on_trial_result(tune_controller, trial, result))
 
 
