@@ -38,10 +38,11 @@ def to_json(value: object) -> Json:
         if not math.isfinite(value):
             raise ValueError(f"cannot write {value} as JSON; leave the value out instead")
         return value
-    names = _field_names(type(value))  # type: ignore[arg-type]  # mypy takes the hash of instances for the class's
-    if names is not None:
+    layout = _layout(type(value))  # type: ignore[arg-type]  # mypy takes the hash of instances for the class's
+    if layout is not None:
+        names, floats = layout
         fields = {name: to_json(getattr(value, name)) for name in names}
-        for name in _float_fields(type(value)):  # 1 and 1.0 are equal, so their text and digest must be
+        for name in floats:  # 1 and 1.0 are equal, so their text and digest must be
             if type(fields[name]) is int:
                 fields[name] = float(getattr(value, name))
         return {KIND: type(value).__name__, **fields} if _is_tagged(type(value)) else fields
@@ -98,14 +99,12 @@ def _is_tagged(kind: type) -> bool:
 
 
 @functools.cache
-def _field_names(kind: type) -> tuple[str, ...] | None:
-    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
-
-
-@functools.cache
-def _float_fields(kind: type) -> tuple[str, ...]:
-    hints = _hints(kind)
-    return tuple(f.name for f in dataclasses.fields(kind) if hints[f.name] in (float, float | None))
+def _layout(kind: type) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Returns the names of a dataclass's fields, and of those that hold floats; None for another type."""
+    if not dataclasses.is_dataclass(kind):
+        return None
+    names = tuple(field.name for field in dataclasses.fields(kind))
+    return names, tuple(name for name in names if _hints(kind)[name] in (float, float | None))
 
 
 Reader = Callable[[Json, str], object]
