@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--write", action="store_true", help="rewrite the section of RESULTS.md")
     parser.add_argument("--curves", nargs="*", metavar="NAME", help="the curves in place of the workloads")
-    parser.add_argument("--ours", default="auto", choices=("auto", "pool", "tune", "local"), help="our executor")
+    parser.add_argument("--ours", default="ray", choices=("ray", "tune", "local"), help="our executor")
     parser.add_argument("--rounds", type=int, help="of each contender, in place of the usual number")
     parser.add_argument("--rival-trials", type=int, help="of each rival in a round, in place of the usual number")
     parser.add_argument("--most", type=int, help="of our trials in a workload, to try things out")
@@ -70,7 +70,7 @@ def _measured(options: argparse.Namespace, folder: Path) -> tuple[dict[str, obje
     materials.make_table(bench.data)
     machine = report.machine()
     if options.curves is not None:
-        found = curves.measure(options.curves or curves.NAMES, bench=bench)
+        found = curves.measure_curves(options.curves or [*curves.CURVES], bench=bench)
         return {"curves": found, "machine": machine}, curves.as_text(found)
     rows, missing = suite.run(options.workload, bench=bench)
     command = f"python benchmarks/{COMMAND.name}" + (" --quick" if options.quick else "")

@@ -39,13 +39,13 @@ class Opening:
     Attributes:
         folder: for its files; nobody else writes there.
         models: folder with the models that are not packaged.
-        engine: which of our executors: `auto`, `pool`, `tune` or `local`.
+        engine: which of our executors, as `--executor` of the commands takes it.
     """
 
     contender: Contender
     folder: str
     models: str
-    engine: str = "auto"
+    engine: str = "ray"
     slots: int = SLOTS
 
 

@@ -1,29 +1,24 @@
-"""Our side: one adapter between the benchmark and whichever executor is there."""
+"""Our side: one adapter between the benchmark and the executor that the commands open."""
 
 import datetime
-import importlib.util
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 from throughput_parts.messages import Kind, Opening, Outcome, Reply, Request
 from transmeta.core.experience import MetaFeatures, Provenance
 from transmeta.core.protocols import Search, TrialExecutor
 from transmeta.core.task import Task
 from transmeta.core.trial import Budget, TrialResult, TrialStatus
-from transmeta.execution.local import LocalExecutor
 from transmeta.experiments.adapt import search_target
 from transmeta.experiments.run import OnResult, Workbench, run
 from transmeta.experiments.search import Halving, ReplaySearch
 from transmeta.policies.files import load_policy
 from transmeta.stores.sql import SqlExperienceStore
 from transmeta.strategies.catalogue import SpaceProposer
-from transmeta.trials.environment import Environment
-from transmeta.workspace import PACKAGED_POLICY, Workspace, code_version
-
-POOL: Final = "transmeta.execution.ray.pool"
+from transmeta.workspace import PACKAGED_POLICY, Compute, ExecutorKind, Workspace, code_version
 
 
 @final
@@ -91,25 +86,14 @@ class Ours:
 
 @contextmanager
 def open_ours(opening: Opening) -> Iterator[Ours]:
-    """Opens the executor that the opening names: `auto` is the pool where there is one, Ray Tune otherwise."""
-    environment = Environment(model_folders=(opening.models,))
-    has_pool = importlib.util.find_spec(POOL) is not None
-    engine = opening.engine if opening.engine != "auto" else ("pool" if has_pool else "tune")
-    with ExitStack() as stack:
-        if engine == "local":
-            yield Ours(opening, executor=LocalExecutor(environment=environment))
-            return
-        from transmeta.execution.ray.session import session
-
-        stack.enter_context(session(cpus=opening.slots))
-        if engine == "tune":
-            from transmeta.execution.ray.tuner import TuneExecutor
-
-            executor: TrialExecutor = TuneExecutor(environment=environment)
-        else:
-            pool = importlib.import_module(POOL)
-            executor = stack.enter_context(pool.PoolExecutor(environment=environment, workers=opening.slots))
-        yield Ours(opening, executor=executor)
+    """Opens the executor in an empty workspace, as the commands do."""
+    workspace = Workspace(folder=Path(opening.folder) / "workspace")
+    workspace.folder.mkdir(parents=True)
+    workspace.models.symlink_to(opening.models)
+    kind = ExecutorKind(opening.engine)
+    compute = Compute(executor=kind, workers=None if kind is ExecutorKind.LOCAL else opening.slots)
+    with workspace.store() as store, workspace.bench(compute, run="throughput", store=store) as bench:
+        yield Ours(opening, executor=bench.executor)
 
 
 def _told(executor: TrialExecutor, search: Search, on_result: OnResult) -> Iterator[TrialResult]:

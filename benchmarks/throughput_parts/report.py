@@ -83,13 +83,13 @@ def table(rows: Mapping[str, Row], *, missing: Mapping[str, str]) -> str:
     ]
     for name, row in rows.items():
         bars = WORKLOADS[name].bars
-        cpu = " / ".join(_short(_part(row, "warm", side, "cpu_s")) for side in SHORT.values())
-        cold = " / ".join(_short(_part(row, "cold", side, "wall_s")) for side in SHORT.values())
+        cpu = " / ".join(short(_part(row, "warm", side, "cpu_s")) for side in SHORT.values())
+        cold = " / ".join(short(_part(row, "cold", side, "wall_s")) for side in SHORT.values())
         cells = [
-            name, str(row["trials"]), *(_short(row[f"{c.value}_per_s"]) for c in Contender),
-            _short(row["vs_plain"]), _mark(row, "vs_plain", bars.plain),
-            _short(row["vs_tuned"]), _mark(row, "vs_tuned", bars.tuned),
-            _short(row["score_difference_max"]), _short(row["loss_difference_max"]), cpu, cold,
+            name, str(row["trials"]), *(short(row[f"{c.value}_per_s"]) for c in Contender),
+            short(row["vs_plain"]), _mark(row, "vs_plain", bars.plain),
+            short(row["vs_tuned"]), _mark(row, "vs_tuned", bars.tuned),
+            short(row["score_difference_max"]), short(row["loss_difference_max"]), cpu, cold,
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     lines += [f"\n{name}: not run; {reason}" for name, reason in missing.items()]
@@ -135,7 +135,7 @@ def _mark(row: Row, key: str, bar: float | None) -> str:
     return "–" if bar is None else f"{bar:g} {'reached' if reached[key] else 'missed'}"
 
 
-def _short(value: Json) -> str:
+def short(value: Json) -> str:
     if not isinstance(value, float | int):
         return "–"
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"

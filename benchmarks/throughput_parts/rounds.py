@@ -55,7 +55,7 @@ class Bench:
 
     folder: Path
     scale: Scale
-    engine: str = "auto"
+    engine: str = "ray"
     slots: int = SLOTS
 
     @property

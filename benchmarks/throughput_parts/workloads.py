@@ -123,7 +123,7 @@ def specs_of(workload: Workload, target: Task, *, models: Path, count: int) -> t
     source = ModelLibrary([models]).card(workload.source, target=target)
     strategy = find_strategy(workload.strategy)
     if workload.strategy == RIDGE:
-        spread = _spread(1e-6, 1e2, count=count)
+        spread = _spread(1e-6, 1e-1, count=count)
         choices = [({"penalty": penalty}, 0) for penalty in spread]
     else:
         grid = itertools.product(
