@@ -1,7 +1,7 @@
 """`transmeta adapt`: a fine-tuned model for a data set, within a budget."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +29,9 @@ from transmeta.cli.options import (
 from transmeta.cli.output import only_results_on_stdout, print_json, print_pairs, shown, shown_params
 from transmeta.cli.plan import planned_search, print_plan
 from transmeta.cli.progress import progress
+
+if TYPE_CHECKING:
+    from transmeta.api import AdaptReport
 
 
 def adapt(
@@ -103,17 +106,22 @@ def adapt(
     elif as_json:
         print_json(report)
     else:
-        choice = (
-            f"{report.strategy} from {report.source}" if report.transfer else "trained from scratch: do not transfer"
-        )
         print_pairs(
             [
                 ("target", report.target),
                 (f"test {report.metric}", shown(report.test_score)),
                 (f"validation {report.metric}", shown(report.validation_score)),
-                ("chosen", choice),
+                ("chosen", _choice(report)),
                 ("with", shown_params(report.params)),
                 ("trials", f"{report.trials} in {report.seconds:.1f} s"),
                 ("model", report.model_path or "not kept; give --out DIR"),
             ]
         )
+
+
+def _choice(report: "AdaptReport") -> str:
+    if report.transfer:
+        return f"{report.strategy} from {report.source}"
+    if report.sources:
+        return "trained from scratch: do not transfer"
+    return "trained from scratch: there is no source for such data (transmeta train-source makes one)"

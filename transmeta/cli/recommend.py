@@ -38,15 +38,22 @@ def recommend(
     """
     with only_results_on_stdout():
         from transmeta import api
+        from transmeta.tasks.catalogue import find_task
 
         opened = open_workspace(workspace, store=store)
-        choices = api.recommend(data, count=count, label=label, workspace=opened, policy=policy, seed=seed)
+        task = find_task(data, seed=seed, label=label)
+        choices = api.recommend(task, count=count, workspace=opened, policy=policy, seed=seed)
+        has_sources = any(card.is_pretrained for card in opened.environment().library().candidates(task))
     if as_json:
         print_json(choices)
         return
     columns = ("rank", "transfer", "source", "strategy", "predicted", "90 % interval", "CPU s", "evidence", "with")
     print_table(columns, [_row(rank, choice) for rank, choice in enumerate(choices, start=1)])
-    if all(choice.predicted_score is None for choice in choices):
+    if not has_sources:
+        print(
+            "There is no source for such data, so it would be trained from scratch; see: transmeta train-source --help"
+        )
+    elif all(choice.predicted_score is None for choice in choices):
         print("No policy was learned from experience yet, so these are drawn evenly; see: transmeta meta-train --help")
     elif choices and not choices[0].transfer:
         print("Do not transfer: training from scratch is expected to win.")

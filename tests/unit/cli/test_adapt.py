@@ -56,8 +56,23 @@ def test_a_table_becomes_a_model_as_well(run: Run, workspace: Path, table: Path,
     predicted = run("predict", "--model", out, "--data", table, "--json")
 
     assert (adapted.code, adapted.err) == (0, "")
-    assert "do not transfer" in adapted.out
+    assert "trained from scratch: there is no source for such data" in adapted.out
+    assert "there is no source for such data, so nothing was transferred" in (out / "report.md").read_text()
     assert predicted.json["score"] > 0.6
+
+
+def test_where_scratch_wins_over_a_source_it_says_not_to_transfer(run: Run, workspace: Path, tmp_path: Path) -> None:
+    from transmeta.policies.files import save_policy
+    from transmeta.policies.fixed import FixedLearner
+    from transmeta.workspace import Workspace
+
+    learner = FixedLearner(strategy="from_scratch", proposer=Workspace(folder=workspace).proposer(()))
+    save_policy(learner.initial(), workspace / "policy")
+
+    outcome = run("adapt", "--data", "digits@3", "--trials", 1, "--out", tmp_path / "m", "--workspace", workspace)
+
+    assert "trained from scratch: do not transfer" in outcome.out
+    assert "training from scratch won, so nothing was transferred" in (tmp_path / "m" / "report.md").read_text()
 
 
 def test_a_dry_run_says_what_would_run_and_leaves_nothing(run: Run, workspace: Path, photos: Path) -> None:

@@ -55,5 +55,14 @@ def test_without_experience_it_says_so(run: Run, workspace: Path, photos: Path) 
     assert len(outcome.out.splitlines()) == 7
 
 
+def test_where_there_is_no_source_it_says_so(run: Run, workspace: Path, table: Path) -> None:
+    (workspace / "policy" / "policy.json").unlink()
+
+    outcome = run("recommend", table, "--count", 1, "--workspace", workspace)
+
+    assert "There is no source for such data" in outcome.out
+    assert "Do not transfer" not in outcome.out
+
+
 def test_no_choices_cannot_be_asked_for(refused: Run, workspace: Path) -> None:
     assert "give 1 or more" in refused("recommend", "digits@3", "--count", 0, "--workspace", workspace).err
