@@ -16,7 +16,6 @@ from transmeta.cli.options import (
     Label,
     PolicyFolder,
     Quiet,
-    SearchExecutor,
     Seed,
     StoreUrl,
     TimeBudget,
@@ -24,6 +23,7 @@ from transmeta.cli.options import (
     Workers,
     WorkspaceFolder,
     choose_compute,
+    executor_option,
     open_workspace,
 )
 from transmeta.cli.output import only_results_on_stdout, print_json, print_pairs, shown, shown_params
@@ -54,7 +54,7 @@ def adapt(
     policy: PolicyFolder = None,
     workspace: WorkspaceFolder = DEFAULT_WORKSPACE,
     store: StoreUrl = None,
-    executor: SearchExecutor = None,
+    executor: Annotated[str | None, executor_option("ray for a --budget of 45s or more, else local")] = None,
     address: Address = None,
     workers: Workers = None,
     cpus_per_worker: Cpus = 1.0,

@@ -15,17 +15,20 @@ if TYPE_CHECKING:
     from transmeta.workspace import Compute, ExecutorKind, Workspace
 
 
-def executor_option(default: str) -> object:
-    """Returns the option `--executor`, whose help ends with where the command runs trials if it is not given."""
+def executor_option(default: str, *, on_ray: str = "ray") -> object:
+    """Returns the option `--executor`, whose help says where the command runs trials if it is not given.
+
+    Args:
+        on_ray: what it means to ask for what only Ray can give.
+    """
     return typer.Option(
         "--executor",
-        metavar="local|ray",
-        help="Where trials run: one after another in this process, or by Ray on all cores or a cluster. By default "
-        f"{default}. --address, several --workers and --gpus-per-worker mean ray.",
+        metavar="local|ray|tune",
+        help="Where trials run: one after another in this process; by Ray on all cores or a cluster; or there by Ray "
+        f"Tune. By default {default}. --address, several --workers and --gpus-per-worker mean {on_ray}.",
     )
 
 
-SearchExecutor = Annotated[str | None, executor_option("ray for a --budget of 45s or more, else local")]
 Target = Annotated[
     str,
     typer.Argument(

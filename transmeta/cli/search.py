@@ -17,7 +17,6 @@ from transmeta.cli.options import (
     Label,
     PolicyFolder,
     Quiet,
-    SearchExecutor,
     Seed,
     StoreUrl,
     Target,
@@ -26,6 +25,7 @@ from transmeta.cli.options import (
     Workers,
     WorkspaceFolder,
     choose_compute,
+    executor_option,
     open_workspace,
 )
 from transmeta.cli.output import only_results_on_stdout, print_json, print_table
@@ -61,14 +61,16 @@ def search(
         typer.Option(
             "--scheduler",
             metavar="none|asha",
-            help="Who stops trials early: the search itself, alike everywhere; or Ray Tune's ASHA, on Ray only.",
+            help="Who stops trials early: the search itself, alike everywhere; or Ray Tune's ASHA, on tune only.",
         ),
     ] = "none",
     label: Label = "label",
     policy: PolicyFolder = None,
     workspace: WorkspaceFolder = DEFAULT_WORKSPACE,
     store: StoreUrl = None,
-    executor: SearchExecutor = None,
+    executor: Annotated[
+        str | None, executor_option("tune for a --budget of 45s or more or --scheduler asha, else local", on_ray="tune")
+    ] = None,
     address: Address = None,
     workers: Workers = None,
     cpus_per_worker: Cpus = 1.0,

@@ -31,14 +31,19 @@ def test_what_only_ray_gives_means_ray() -> None:
     ("command", "default"),
     [
         ("adapt", f"ray for a --budget of {SHORT_S:g}s or more, else local"),
-        ("search", f"ray for a --budget of {SHORT_S:g}s or more, else local"),
+        ("search", f"tune for a --budget of {SHORT_S:g}s or more or --scheduler asha, else local"),
+        ("search", "worker mean tune."),
+        ("adapt", "worker mean ray."),
         ("collect", f"ray for {MANY} new trials or more, else local"),
         ("transfer", "By default local."),
         ("meta-train", "By default ray."),
     ],
 )
 def test_the_help_says_where_trials_run_by_default(run: Run, command: str, default: str) -> None:
-    assert default in " ".join(run(command, "--help").out.split())
+    text = " ".join(run(command, "--help").out.split())
+
+    assert default in text
+    assert "|".join(ExecutorKind) in text
 
 
 def test_only_a_long_time_means_ray_by_default() -> None:
