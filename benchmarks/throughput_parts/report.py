@@ -29,7 +29,7 @@ def row_of(workload: Workload, sides: Sides, *, bench: Bench) -> Row:
     rates = {contender: trials / side.seconds_for(trials) for contender, side in sides.items()}
     ours = rates[Contender.OURS]
     ratios = {contender: ours / rates[contender] for contender in RIVALS}
-    found = [pair for contender in RIVALS for pair in differences(sides[Contender.OURS], sides[contender])]
+    found = [each for contender in RIVALS for each in differences(sides[Contender.OURS], sides[contender])]
     bars = workload.bars
     run_by_rivals = {c: sum(len(run.reply.ended_s) for run in sides[c].runs) for c in RIVALS}
     best = {c: [run.reply.best for run in side.runs if run.reply.best is not None] for c, side in sides.items()}
@@ -37,8 +37,9 @@ def row_of(workload: Workload, sides: Sides, *, bench: Bench) -> Row:
         **{f"{contender.value}_per_s": _round(rate) for contender, rate in rates.items()},
         "vs_plain": _round(ratios[Contender.PLAIN]),
         "vs_tuned": _round(ratios[Contender.TUNED]),
-        "score_difference_max": max((score for score, _ in found), default=None),
-        "loss_difference_max": max((loss for _, loss in found), default=None),
+        "score_difference_max": max((each.score for each in found), default=None),
+        "test_score_difference_max": max((each.test_score for each in found), default=None),
+        "loss_difference_max": max((each.loss for each in found), default=None),
         "compared": len(found),
         "scaled": any(len(run.reply.ended_s) < trials for c in RIVALS for run in sides[c].runs),
         "trials": trials,

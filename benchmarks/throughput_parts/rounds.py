@@ -133,14 +133,29 @@ def measure(workload: Workload, *, bench: Bench, shared: Mapping[Contender, Side
     return sides | {contender: side for contender, side in (shared or {}).items() if contender in RIVALS}
 
 
-def differences(ours: Side, rival: Side) -> Sequence[tuple[float, float]]:
-    """Returns the differences in final score and in training loss (nats) of each trial that both ran to its end."""
-    pairs = []
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Between two runs of one trial: its final scores, and its last training loss (nats)."""
+
+    score: float
+    test_score: float
+    loss: float
+
+
+def differences(ours: Side, rival: Side) -> Sequence[Difference]:
+    """Returns those of each trial that both ran to its end."""
+    found = []
     for mine, theirs in zip(ours.runs, rival.runs, strict=False):
         for trial in mine.reply.outcomes.keys() & theirs.reply.outcomes.keys():
             a, b = mine.reply.outcomes[trial], theirs.reply.outcomes[trial]
-            pairs.append((max(abs(a.score - b.score), abs(a.test_score - b.test_score)), abs(a.loss - b.loss)))
-    return pairs
+            found.append(
+                Difference(
+                    score=abs(a.score - b.score),
+                    test_score=abs(a.test_score - b.test_score),
+                    loss=abs(a.loss - b.loss),
+                )
+            )
+    return found
 
 
 def _start(contender: Contender, bench: Bench) -> AbstractContextManager[Running]:

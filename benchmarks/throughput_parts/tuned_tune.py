@@ -137,12 +137,13 @@ class TunedTrial(tune.Trainable):
         self._trial = trial = codec.loads(RivalTrial, self._trials[config["index"]])
         self._evaluated = 0
         start = start_of(trial)
+        has_probe = trial.plan.probe_epochs > 0 and not trial.plan.augment_shift
         training = Training(
             self._planned(trial),
             self._splits(trial, start=start, has_side=_has_side(trial)),
             start=start,
             seed=trial.seed,
-            probe_splits=self._splits(trial, start=len(trial.card.stages)) if trial.plan.probe_epochs else None,
+            probe_splits=self._splits(trial, start=len(trial.card.stages)) if has_probe else None,
             is_fused=True,
         )
         self._run = training.run()
