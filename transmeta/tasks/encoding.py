@@ -100,8 +100,13 @@ def check_finite(values: npt.NDArray[np.floating], *, name: str, where: str) -> 
         )
 
 
-def nearest_column(name: str, *, known: Mapping[str, Column] | Sequence[str], where: str) -> str:
+def nearest_column(
+    name: str, *, known: Mapping[str, Column] | Sequence[str], where: str, remedy: str | None = None
+) -> str:
     """Returns `name` if it is one of the columns.
+
+    Args:
+        remedy: what to do about it, where it is not the file that has to be corrected.
 
     Raises:
         DataError: if it is not, with the nearest column.
@@ -110,7 +115,7 @@ def nearest_column(name: str, *, known: Mapping[str, Column] | Sequence[str], wh
         nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         columns = ", ".join(list(known)[:8]) + (", ..." if len(known) > 8 else "")
         hint = f"did you mean {shown(nearest[0])}?" if nearest else f"it has {columns or 'none'}"
-        raise DataError(f"{where}: no column {shown(name)}; {hint}")
+        raise DataError(f"{where}: no column {shown(name)}; {hint}" + (f"; {remedy}" if remedy else ""))
     return name
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas
 
 PROVIDER: Final = "table"
+NAME_THE_LABEL: Final = "name the column to predict with --label (label= in Python)"
 SUFFIXES: Final = frozenset({".csv", ".parquet", ".pq"})
 
 
@@ -130,7 +131,7 @@ def _read(path: Path, label: str) -> _Content:
 def _cached(path: Path, label: str, mtime_ns: int, size: int) -> _Content:  # a changed file has another key
     where = str(path)
     frame = _frame(path)
-    nearest_column(label, known=list(frame.columns), where=where)
+    nearest_column(label, known=list(frame.columns), where=where, remedy=NAME_THE_LABEL)
     if frame.shape[1] < 2:
         raise DataError(f"{where}: no column but the label {shown(label)}; give at least one to learn from")
     of_label = f"{where}: column {shown(label)}"

@@ -70,6 +70,15 @@ def test_a_label_that_is_not_there(bad: Run, table: Path) -> None:
     assert "did you mean 'label'" in outcome.err
 
 
+def test_a_table_whose_label_has_another_name(bad: Run, table: Path, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text(table.read_text().replace("label", "kind"))
+
+    outcome = bad(tmp_path / "data.csv")
+
+    assert outcome.code == 2
+    assert "petal_width, kind; name the column to predict with --label" in outcome.err
+
+
 def test_an_unknown_task(refused: Run, workspace: Path) -> None:
     outcome = refused("search", "glyphs-greek", "--trials", 1, "--workspace", workspace)
 
