@@ -101,6 +101,7 @@ def adapt(
                     elapsed_s=elapsed_s(),
                     on_result=on_result,
                 )
+            on_result.say_known(trials=report.trials)
     if dry_run:
         print_plan(plan, as_json=as_json)
     elif as_json:

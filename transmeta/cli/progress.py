@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import final
 
 from transmeta.cli.output import say, shown
 from transmeta.cli.results import status_of
@@ -11,31 +12,45 @@ from transmeta.core.trial import TrialResult
 OnResult = Callable[[TrialResult], None]
 
 
+@final
+class Progress:
+    """What is to be called with each result; it shows the result and counts it.
+
+    Attributes:
+        count: results so far.
+    """
+
+    def __init__(self, show: Callable[[TrialResult, int], None], *, is_quiet: bool) -> None:
+        self.count = 0
+        self._show = show
+        self._is_quiet = is_quiet
+
+    def __call__(self, result: TrialResult) -> None:
+        """Shows one more result."""
+        self.count += 1
+        self._show(result, self.count)
+
+    def say_known(self, *, trials: int) -> None:
+        """Says how many of all `trials` were not shown, because the store had them."""
+        if trials > self.count and not self._is_quiet:
+            say(f"{trials - self.count} of {trials} trial(s) known already, not run again")
+
+
 @contextmanager
-def progress(*, total: int | None, is_quiet: bool) -> Iterator[OnResult]:
+def progress(*, total: int | None, is_quiet: bool) -> Iterator[Progress]:
     """Gives what is to be called with each result.
 
     Args:
         total: trials to come, at most; None where only the time is limited.
     """
     if is_quiet:
-        yield lambda result: None
+        yield Progress(lambda result, count: None, is_quiet=True)
     elif sys.stderr.isatty():
         with _bar(total) as on_result:
-            yield on_result
+            yield Progress(lambda result, count: on_result(result), is_quiet=False)
     else:
-        yield _lines(total)
-
-
-def _lines(total: int | None) -> OnResult:
-    count = 0
-
-    def on_result(result: TrialResult) -> None:
-        nonlocal count
-        count += 1
-        say(f"trial {count}{'' if total is None else f'/{total}'}: {_described(result)}")
-
-    return on_result
+        of = "" if total is None else f"/{total}"
+        yield Progress(lambda result, count: say(f"trial {count}{of}: {_described(result)}"), is_quiet=False)
 
 
 @contextmanager

@@ -128,6 +128,7 @@ def search(
                     seed=seed,
                     clock=lambda: time.monotonic() - started_s,
                 )
+            on_result.say_known(trials=len(found.results))
             report = SearchReport(
                 target=task.id,
                 trials=len(found.results),

@@ -163,6 +163,7 @@ def _run(
             (result,) = search.results
             if out is not None and not fresh and result.score is not None:
                 result = run_again(result, bench=bench)
+        on_result.say_known(trials=1)
         if out is not None and result.checkpoint is not None:
             copy_model(Path(result.checkpoint), to=out)
         return result

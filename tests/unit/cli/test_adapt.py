@@ -37,10 +37,12 @@ def test_stdout_of_the_process_holds_one_json_document(workspace: Path, photos: 
 
 def test_asking_again_costs_no_trial_and_gives_the_same(run: Run, workspace: Path, photos: Path) -> None:
     words = ("adapt", "--data", photos, "--trials", 2, "--workspace", workspace, "--json")
-    first, again = run(*words), run(*words)
+    first, again, quiet = run(*words), run(*words), run(*words, "--quiet")
 
     assert len(first.lines) == 2
-    assert again.lines == []  # the best one is run once more for its model, but nothing is new
+    # The best one is run once more for its model, but nothing is new.
+    assert again.lines == ["2 of 2 trial(s) known already, not run again"]
+    assert quiet.lines == []
     assert {**first.json, "seconds": 0} == {**again.json, "seconds": 0}
 
 

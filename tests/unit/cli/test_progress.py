@@ -35,9 +35,28 @@ def test_each_trial_is_a_line_where_nobody_watches(
     ]
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_known_trials_are_counted_in_a_line(
+    is_terminal: bool,
+    results: list[TrialResult],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    with progress(total=3, is_quiet=False) as on_result:
+        on_result(results[0])
+    capsys.readouterr()
+
+    on_result.say_known(trials=1)
+    on_result.say_known(trials=3)
+
+    assert capsys.readouterr() == ("", "2 of 3 trial(s) known already, not run again\n")
+
+
 def test_nothing_is_printed_if_quiet(results: list[TrialResult], capsys: pytest.CaptureFixture[str]) -> None:
     with progress(total=None, is_quiet=True) as on_result:
         on_result(results[0])
+        on_result.say_known(trials=3)
 
     assert capsys.readouterr() == ("", "")
 

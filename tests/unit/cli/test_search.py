@@ -20,6 +20,18 @@ def test_people_get_a_table(run: Run, workspace: Path, photos: Path) -> None:
     assert len(outcome.lines) == 2
 
 
+def test_a_longer_search_says_what_it_knew(run: Run, workspace: Path, photos: Path) -> None:
+    words = ("search", photos, "--workspace", workspace, "--trials")
+    assert run(*words, 4).code == 0
+
+    longer = run(*words, 5)
+
+    assert [line.partition(":")[0] for line in longer.lines] == [
+        "trial 1/5",
+        "4 of 5 trial(s) known already, not run again",
+    ]
+
+
 def test_the_same_seed_gives_the_same_trials(run: Run, workspace: Path, photos: Path, tmp_path: Path) -> None:
     words = ("search", photos, "--trials", 4, "--workspace", workspace, "--json", "--quiet")
     first = run(*words, "--store", tmp_path / "a.db").json["ranked"]

@@ -12,7 +12,7 @@ def test_one_trial_is_run_and_remembered(run: Run, workspace: Path, photos: Path
     assert first.json["params"]["epochs"] == 30
     assert first.json["test_score"] is not None
     assert len(first.lines) == 1
-    assert again.lines == []  # known, so nothing was run
+    assert again.lines == ["1 of 1 trial(s) known already, not run again"]
     assert again.json == first.json
 
 
