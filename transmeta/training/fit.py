@@ -19,6 +19,7 @@ from transmeta.training.frozen import FrozenFeatures, process_cache
 from transmeta.training.inputs import CHUNK, Inputs, draw_offsets
 from transmeta.training.metric import evaluate
 from transmeta.training.planned import PlannedModel
+from transmeta.training.prefix import SplitPrefix
 from transmeta.training.seeding import derive_seed
 
 EVALUATIONS: Final = 9
@@ -86,6 +87,7 @@ class Fit:
     Args:
         planned: is trained in place.
         replica: the share of this process.
+        prefix: outputs of the frozen stages that other fits on the same source and data share; None to share nothing.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Fit:
         seed: int,
         replica: Replica = ALONE,
         device: torch.device | None = None,
+        prefix: SplitPrefix | None = None,
     ) -> None:
         plan = planned.plan
         if plan.probe_epochs and replica.count > 1:
@@ -108,6 +111,7 @@ class Fit:
         self._metric = metric
         self._seed = seed
         self._replica = replica
+        self._prefix = prefix
         self._device = device or torch.device("cpu")
         planned.model.to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
         self._module = replica.wrap(planned.model)
@@ -211,7 +215,7 @@ class Fit:
     def _read(self, split: Split, *, name: str) -> Inputs | FrozenFeatures:
         if name not in self._inputs:
             is_ridge = self._planned.plan.ridge is not None
-            self._inputs[name] = self._frozen(split) if is_ridge else self._inputs_of(split, name=name)
+            self._inputs[name] = self._frozen(split, name=name) if is_ridge else self._inputs_of(split, name=name)
         return self._inputs[name]
 
     def _inputs_of(self, split: Split, *, name: str) -> Inputs:
@@ -223,14 +227,16 @@ class Fit:
             keep_prepared=self._planned.model.side is not None,
             shift=self._planned.plan.augment_shift if name == "train" else 0,
             device=self._device,
+            name=name,
+            prefix=self._prefix,
         )
 
-    def _frozen(self, split: Split) -> FrozenFeatures:
+    def _frozen(self, split: Split, *, name: str) -> FrozenFeatures:
         return process_cache().get(
             split,
             card=self._planned.card,
             device=self._device,
-            make=lambda: FrozenFeatures.of(self._inputs_of(split, name="frozen")),
+            make=lambda: FrozenFeatures.of(self._inputs_of(split, name=name)),
         )
 
     def _train_epoch(self) -> float:
@@ -265,7 +271,7 @@ class Fit:
 
     def _solve(self, ridge: Ridge) -> float:
         """Writes the closed-form head into the model and returns its training loss; every replica finds the same."""
-        features, head = self._frozen(self._data.train), self._planned.model.head
+        features, head = self._frozen(self._data.train, name="train"), self._planned.model.head
         path = features.path(class_count=head.out_features)
         scale = path.scale(ridge.penalty)
         with torch.no_grad():

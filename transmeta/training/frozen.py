@@ -12,7 +12,6 @@ from transmeta.core.model import ModelCard
 from transmeta.training.data import Split
 from transmeta.training.inputs import CHUNK, Inputs
 from transmeta.training.ridge import RidgePath
-from transmeta.training.staged import pool
 
 LIMIT_BYTES: Final = 256 * 2**20
 
@@ -36,7 +35,7 @@ class FrozenFeatures:
     def of(cls, inputs: Inputs) -> "FrozenFeatures":
         """Returns what `inputs`, which start behind the last stage, hold, averaged over space."""
         index = torch.arange(len(inputs), device=inputs.labels.device)
-        return cls(torch.cat([pool(inputs.get(some)[0]) for some in torch.split(index, CHUNK)]), labels=inputs.labels)
+        return cls(torch.cat([inputs.get(some)[0] for some in torch.split(index, CHUNK)]), labels=inputs.labels)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from transmeta.core.model import ModelCard
 from transmeta.training.data import Split
+from transmeta.training.prefix import SplitPrefix
 from transmeta.training.staged import StagedModel, pool, prepare
 
 CACHE_LIMIT_BYTES: Final = 512 * 2**20
@@ -25,6 +26,8 @@ class Inputs:
         start: number of frozen stages to run ahead.
         keep_prepared: whether the side network will ask for the prepared inputs too.
         shift: whether `get` will be asked for shifted images, and by how many pixels at most.
+        name: of the split.
+        prefix: what other trials of the same source and target have computed; None to compute it here.
     """
 
     def __init__(
@@ -37,6 +40,8 @@ class Inputs:
         keep_prepared: bool,
         shift: int = 0,
         device: torch.device,
+        name: str = "",
+        prefix: SplitPrefix | None = None,
     ) -> None:
         self.labels = torch.from_numpy(split.y).to(device)
         self.start = start
@@ -46,6 +51,7 @@ class Inputs:
         self._device = device
         self._shift = shift
         self._keep_prepared = keep_prepared
+        self._name, self._shared = name, prefix
         self._prepared: Tensor | None = None
         self._hidden: Tensor | None = None
         if not shift and len(split):
@@ -66,35 +72,39 @@ class Inputs:
         prepared = self._prepare(index)
         if self._shift and offsets is not None:
             prepared = shifted(prepared, limit=self._shift, offsets=offsets.to(self._device))
-        return self._prefix(prepared), prepared if self._keep_prepared else None
+        return self._prefix(prepared, stop=self.start), prepared if self._keep_prepared else None
 
     def _fill(self) -> None:
         count = len(self)
-        first = self._prefix(self._prepare(torch.arange(1)))
+        first = self._prefix(self._prepare(torch.arange(1)), stop=self.start)
         size = first.numel() * first.element_size() * count
         if self._keep_prepared:
             prepared = self._prepare(torch.arange(1))
             size += prepared.numel() * prepared.element_size() * count
         if size > CACHE_LIMIT_BYTES:
             return
-        prepared_chunks: list[Tensor] = []
-        chunks: list[Tensor] = []
-        for begin in range(0, count, CHUNK):
-            prepared = self._prepare(torch.arange(begin, min(begin + CHUNK, count)))
-            chunks.append(self._prefix(prepared))
-            if self._keep_prepared:
-                prepared_chunks.append(prepared)
-        self._hidden = torch.cat(chunks)
-        self._prepared = torch.cat(prepared_chunks) if prepared_chunks else None
+        self._hidden = self._whole(self.start)
+        self._prepared = self._whole(0) if self._keep_prepared else None
+
+    def _whole(self, start: int) -> Tensor:
+        """Returns the output of the first `start` stages for all examples; the prepared examples for 0."""
+        if self._shared is None:
+            return self._compute(start)
+        shared = self._shared.get(self._name, start=start, compute=lambda: self._compute(start))
+        return shared.to(self._device)
+
+    def _compute(self, start: int) -> Tensor:
+        batches = torch.split(torch.arange(len(self)), CHUNK)
+        return torch.cat([self._prefix(self._prepare(index), stop=start) for index in batches])
 
     def _prepare(self, index: Tensor) -> Tensor:
         prepared = prepare(self._raw[index.to(self._raw.device)].to(self._device), card=self._card)
         return prepared.to(self._model.head.weight.dtype)
 
     @torch.no_grad()
-    def _prefix(self, prepared: Tensor) -> Tensor:
-        hidden = self._model.run(prepared, start=0, stop=self.start)
-        return pool(hidden) if self.start == len(self._model.stages) else hidden
+    def _prefix(self, prepared: Tensor, *, stop: int) -> Tensor:
+        hidden = self._model.run(prepared, start=0, stop=stop)
+        return pool(hidden) if stop == len(self._model.stages) else hidden
 
 
 def draw_offsets(count: int, *, limit: int, generator: torch.Generator) -> Tensor:

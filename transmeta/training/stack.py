@@ -229,7 +229,7 @@ class Stack:
             leaves, classes = {name: leaf[rows] for name, leaf in leaves.items()}, classes[rows]
 
         def call(weights: dict[str, Tensor], x: Tensor, side: Tensor | None) -> Tensor:
-            logits: Tensor = torch.func.functional_call(self._model, weights, (x, start, side))
+            logits: Tensor = torch.func.functional_call(self._model, weights, (x, start, side), tie_weights=False)
             return logits
 
         axis = 0 if rows is None else None

@@ -1,12 +1,14 @@
 """Runs one trial, a few epochs at a time, so that whoever drives it can stop it, share the process, or move it."""
 
 import functools
+from pathlib import Path
 from typing import Final, final
 
 import torch
 
 from transmeta.core import codec
 from transmeta.core.model import ModelCard
+from transmeta.core.plan import Initialisation, TransferPlan
 from transmeta.core.task import Task
 from transmeta.core.trial import Measurement, TrialResult, TrialSpec, TrialStatus
 from transmeta.errors import ConfigError, TrialFailure
@@ -15,6 +17,7 @@ from transmeta.tasks.catalogue import load_task
 from transmeta.training.data import TaskData
 from transmeta.training.fit import Fit
 from transmeta.training.planned import PlannedModel, apply
+from transmeta.training.prefix import PrefixCache, PrefixKey, SplitPrefix
 from transmeta.training.seeding import derive_seed
 from transmeta.trials.environment import Environment
 from transmeta.trials.record import TrialRecord
@@ -62,7 +65,13 @@ class TrialRun:
         model = self._environment.library().load(card)
         classes = len(self._data.class_names)
         planned = apply(plan, model=model, card=card, class_count=classes, seed=derive_seed(spec.seed, "plan"))
-        fit = Fit(planned, self._data, metric=spec.target.metric, seed=derive_seed(spec.seed, "fit"))
+        fit = Fit(
+            planned,
+            self._data,
+            metric=spec.target.metric,
+            seed=derive_seed(spec.seed, "fit"),
+            prefix=shared_prefix(plan, card=card, target=spec.target, environment=self._environment),
+        )
         return planned, fit
 
     @property
@@ -94,6 +103,23 @@ class TrialRun:
         if self._planned is None:
             return None
         return self._record.keep(self._planned.model.state_dict(), card=self._card, data=self._data)
+
+
+def shared_prefix(plan: TransferPlan, *, card: ModelCard, target: Task, environment: Environment) -> SplitPrefix | None:
+    """Returns where trials of a source and a target share the outputs of frozen stages; None if there is nothing to.
+
+    Random weights depend on the seed, so they share none.
+    """
+    if card.weights_sha256 is None or plan.initialisation is not Initialisation.SOURCE:
+        return None
+    key = PrefixKey(weights=card.weights_sha256, inputs=card.input_shape, start=0, data=target.id, split="")
+    return SplitPrefix(cache=prefix_cache(environment.cache_folder), key=key)
+
+
+@functools.cache
+def prefix_cache(folder: str | None) -> PrefixCache:
+    """Returns the cache of this process in `folder`; None for one in memory alone."""
+    return PrefixCache(None if folder is None else Path(folder) / "prefix")
 
 
 def allowed_card(spec: TrialSpec, *, environment: Environment) -> ModelCard:

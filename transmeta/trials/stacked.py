@@ -19,7 +19,7 @@ from transmeta.training.seeding import derive_seed
 from transmeta.training.stack import Stack, StackMember
 from transmeta.trials.environment import Environment
 from transmeta.trials.record import Clock, TrialRecord
-from transmeta.trials.run import FAILURES, allowed_card, cached_data
+from transmeta.trials.run import FAILURES, allowed_card, cached_data, shared_prefix
 from transmeta.trials.unit import MemberMeasurement, UnitStep
 
 CPU = torch.device("cpu")
@@ -155,6 +155,8 @@ class _Builder:
         plan = find_strategy(spec.strategy.name).plan(spec.strategy.params, card)
         planned, values = self._planned(plan, card=card, data=data, seed=derive_seed(spec.seed, "plan"))
 
+        prefix = shared_prefix(plan, card=card, target=spec.target, environment=self._environment)
+
         def open_inputs(name: str, start: int) -> Inputs:
             return Inputs(
                 {"train": data.train, "validation": data.validation, "test": data.test}[name],
@@ -164,6 +166,8 @@ class _Builder:
                 keep_prepared=planned.model.side is not None,
                 shift=plan.augment_shift if name == "train" else 0,
                 device=CPU,
+                name=name,
+                prefix=prefix,
             )
 
         member = StackMember(

@@ -16,7 +16,7 @@ from transmeta.strategies.catalogue import strategy_names
 from transmeta.training.checkpoint import WEIGHTS
 from transmeta.trials.environment import Environment
 from transmeta.trials.predict import AdaptedModel
-from transmeta.trials.run import TrialRun, cached_data
+from transmeta.trials.run import TrialRun, cached_data, prefix_cache
 
 from .cases import SHORT, run_to_end, spec_for
 
@@ -274,3 +274,17 @@ def test_the_data_of_a_task_is_read_once(digits):
 
     assert cached_data(text) is cached_data(text)
     assert np.array_equal(cached_data(text).train.y, cached_data(text).train.y)
+
+
+@pytest.mark.parametrize("name", ["linear_probe", "partial_freeze", "full_finetune", "lp_ft", "side_tuning"])
+def test_what_trials_share_of_frozen_stages_does_not_change_their_numbers(name, digits, environment, tmp_path):
+    caching = dataclasses.replace(environment, cache_folder=str(tmp_path))
+    spec = spec_for(name, target=digits)
+
+    _, plain = run_to_end(spec, environment)
+    _, first = run_to_end(spec, caching)
+    prefix_cache.cache_clear()
+    _, from_disk = run_to_end(spec, caching)
+
+    assert numbers(first) == numbers(plain)
+    assert numbers(from_disk) == numbers(plain)
