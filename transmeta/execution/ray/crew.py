@@ -20,7 +20,7 @@ from transmeta.execution.dispatch import Assignment
 from transmeta.execution.ray.resources import Resources
 from transmeta.execution.ray.worker import Answer, UnitWorker
 
-START_S: Final = 60.0
+START_S: Final = 90.0
 """How long a worker may take to be placed and to load what it needs."""
 MAX_FAILED_STARTS: Final = 3
 SETTLE_S: Final = 2.0
