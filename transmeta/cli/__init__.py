@@ -66,7 +66,7 @@ app = typer.Typer(
     name="transmeta",
     cls=_Commands,
     help="Learns how to transfer: which source model, which strategy, which numbers, or not at all.\n\n"
-    "Example: transmeta adapt --data photos/ --budget 2m --out model",
+    "Example: transmeta adapt photos/ --budget 2m --out model",
     epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,  # plain help: to draw it would take as long again as to make it

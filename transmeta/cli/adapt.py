@@ -11,6 +11,7 @@ from transmeta.cli.options import (
     Address,
     AsJson,
     Cpus,
+    DataOption,
     DryRun,
     Gpus,
     Label,
@@ -24,6 +25,7 @@ from transmeta.cli.options import (
     WorkspaceFolder,
     choose_compute,
     executor_option,
+    one_data,
     open_workspace,
 )
 from transmeta.cli.output import only_results_on_stdout, print_json, print_pairs, shown, shown_params
@@ -35,15 +37,16 @@ if TYPE_CHECKING:
 
 
 def adapt(
-    data: Annotated[
-        str,
-        typer.Option(
-            "--data",
+    target: Annotated[
+        str | None,
+        typer.Argument(
             metavar="DATA",
-            help="A folder of images (class = sub-folder), a .csv, .parquet or .npz file, or a task by name.",
+            help="A folder of images (class = sub-folder), a .csv, .parquet or .npz file, or a task by name "
+            "(see: transmeta ls tasks). With @10 at the end: 10 training examples per class.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    data: DataOption = None,
     budget: TimeBudget = None,
     trials: Trials = None,
     out: Annotated[
@@ -66,12 +69,13 @@ def adapt(
 ) -> None:
     """Fine-tune the best model for your data within a budget of time or trials.
 
-    Example: transmeta adapt --data photos/ --budget 2m --out model
+    Example: transmeta adapt photos/ --budget 2m --out model
     """
     with only_results_on_stdout():
         from transmeta import api
         from transmeta.core.trial import Budget
 
+        chosen = one_data(target, data)
         spending = Budget(trials=trials, wall_s=None if budget is None else api.parse_duration(budget))
         compute = choose_compute(
             executor,
@@ -85,11 +89,11 @@ def adapt(
         if out is not None:
             api.check_out(out)
         if dry_run:
-            plan = planned_search(data, label=label, seed=seed, budget=spending, workspace=opened, compute=compute)
+            plan = planned_search(chosen, label=label, seed=seed, budget=spending, workspace=opened, compute=compute)
         else:
             with progress(total=trials, is_quiet=quiet) as on_result:
                 report = api.adapt(
-                    data,
+                    chosen,
                     budget=spending.wall_s,
                     trials=trials,
                     out=out,

@@ -38,6 +38,9 @@ Target = Annotated[
         show_default=False,
     ),
 ]
+DataOption = Annotated[
+    str | None, typer.Option("--data", metavar="DATA", help="The data as an option, in place of the argument.")
+]
 Label = Annotated[str, typer.Option("--label", help="The column to predict, in tables.")]
 PolicyFolder = Annotated[
     Path | None,
@@ -79,6 +82,20 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the input, say wh
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
 DEFAULT_WORKSPACE: Final = Path(".transmeta")
+
+
+def one_data(argument: str | None, option: str | None) -> str:
+    """Returns the data that a command takes as an argument or by `--data`.
+
+    Raises:
+        InputError: if it was given neither or both ways.
+    """
+    if argument is not None and option is not None:
+        raise InputError(f"data given twice: {argument} and --data {option}; give it once")
+    data = option if argument is None else argument
+    if data is None:
+        raise InputError("no data: name a folder, a file or a task (add --help to see how)")
+    return data
 
 
 def open_workspace(folder: Path, *, store: str | None) -> "Workspace":

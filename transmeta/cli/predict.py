@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from transmeta.cli.options import AsJson, Quiet
+from transmeta.cli.options import AsJson, DataOption, Quiet, one_data
 from transmeta.cli.output import only_results_on_stdout, print_json, say, shown
 from transmeta.core import codec
 from transmeta.errors import InputError
@@ -60,15 +60,15 @@ def predict(
     model: Annotated[
         Path, typer.Option("--model", metavar="DIR", help="A folder that adapt --out wrote.", show_default=False)
     ],
-    data: Annotated[
-        str,
-        typer.Option(
-            "--data",
+    examples: Annotated[
+        str | None,
+        typer.Argument(
             metavar="DATA",
             help="A folder of images, flat or with a sub-folder per class; one image; a .csv, .parquet or .npz file.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    data: DataOption = None,
     label: Annotated[
         str | None,
         typer.Option("--label", help="Column of labels, in tables. By default that of training, if it is there."),
@@ -82,16 +82,16 @@ def predict(
 ) -> None:
     """Predict classes for new data with an adapted model. Where the data is labelled, it is scored as well.
 
-    Example: transmeta predict --model model --data more-photos/ --out predictions.csv
+    Example: transmeta predict more-photos/ --model model --out predictions.csv
     """
     with only_results_on_stdout():
         if out is not None and out.suffix.lower() not in (".csv", ".json"):
             raise InputError(f"--out {out}: give a file name that ends in .csv or .json")
         from transmeta.cli.examples import read_examples
 
+        chosen = one_data(examples, data)
         adapted = _load(model)
-        examples = read_examples(data, meta=adapted.meta, label=label)
-        report = _report(model, adapted, examples)
+        report = _report(model, adapted, read_examples(chosen, meta=adapted.meta, label=label))
         if out is not None:
             _write(report.predictions, out)
             report = dataclasses.replace(report, out=str(out), predictions=())

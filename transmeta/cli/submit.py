@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from transmeta import __version__
+from transmeta.cli.options import one_data
 from transmeta.cli.remote_command import PLACED, CommandShape, Kind, Place, remote_command
 from transmeta.core import codec
 from transmeta.errors import InputError, UnknownNameError
@@ -36,9 +37,7 @@ def submit(
     context: typer.Context,
     command: Annotated[
         list[str],
-        typer.Argument(
-            metavar="-- COMMAND", help="What to run: -- adapt --data photos --out model", show_default=False
-        ),
+        typer.Argument(metavar="-- COMMAND", help="What to run: -- adapt photos --out model", show_default=False),
     ],
     address: Address = "auto",
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Passed on to the command.")] = None,
@@ -80,7 +79,7 @@ def submit(
     Exit code: the job's own; with --no-follow 0 for a job that has not ended; 75 if the cluster is out of reach; 130
     if the job was stopped, or if you stop following it, which leaves it running.
 
-    Example: transmeta submit --address http://127.0.0.1:8265 -- adapt --data photos --budget 10m --out model
+    Example: transmeta submit --address http://127.0.0.1:8265 -- adapt photos --budget 10m --out model
     """
     words = remote_command(
         command,
@@ -149,7 +148,7 @@ def _shape(context: typer.Context, words: Sequence[str]) -> CommandShape:
         known = {name: each for name, each in group.commands.items() if name not in ABOUT_JOBS}
         name = words[depth] if depth < len(words) else ""
         if name.startswith("-") or not name:
-            raise InputError("no command after --; give one, such as: -- adapt --data photos --out model")
+            raise InputError("no command after --; give one, such as: -- adapt photos --out model")
         if name in ABOUT_JOBS:
             raise InputError(f"{name}: a job cannot be about jobs; run it without submit")
         if name not in known:
@@ -157,7 +156,7 @@ def _shape(context: typer.Context, words: Sequence[str]) -> CommandShape:
         group = known[name]
         depth += 1
     leaf = group
-    leaf.make_context(" ".join(words[:depth]), list(words[depth:]))  # type: ignore[attr-defined]  # typer exports no such type
+    made = leaf.make_context(" ".join(words[:depth]), list(words[depth:]))  # type: ignore[attr-defined]  # typer exports no such type
     hints = typing.get_type_hints(leaf.callback)  # type: ignore[attr-defined]  # as above
     options: dict[str, Kind] = {}
     arguments: list[Kind] = []
@@ -167,6 +166,9 @@ def _shape(context: typer.Context, words: Sequence[str]) -> CommandShape:
             arguments.append(kind)
         else:
             options |= dict.fromkeys((*param.opts, *param.secondary_opts), kind)
+    data = [made.params[param.name] for param in leaf.params if param.metavar == "DATA"]  # type: ignore[attr-defined]  # as above
+    if len(data) == 2:  # an argument and an option for the same
+        one_data(*data)
     return CommandShape(depth=depth, options=options, arguments=tuple(arguments))
 
 

@@ -1,6 +1,7 @@
 """Values of a ConfigSpace space as plain data: described, completed, drawn, varied."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from typing import Final, cast, final
@@ -70,7 +71,13 @@ def resolve(strategy: Strategy, params: Params, *, model: ModelCard) -> Values:
             f"{strategy.name}: does not apply to {model.id}, which {kind} and {model.stage_count} stage(s); "
             "choose another strategy or source"
         )
-    return Values(params=complete(describe(strategy.space(model), strategy=strategy.name), params))
+    return Values(params=complete(_description(strategy, model), params))  # type: ignore[arg-type]  # hashed by identity
+
+
+@functools.lru_cache(maxsize=512)
+def _description(strategy: Strategy, model: ModelCard) -> SpaceDescription:
+    """Returns the strategy's space for `model`, made once: it is asked for with every trial."""
+    return describe(strategy.space(model), strategy=strategy.name)
 
 
 def describe(space: ConfigurationSpace, *, strategy: str) -> SpaceDescription:

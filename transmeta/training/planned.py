@@ -110,7 +110,7 @@ def apply(plan: TransferPlan, *, model: StagedModel, card: ModelCard, class_coun
     if outside:
         raise TrialFailure(f"the plan changes stage {outside[0]}, but {card.id} has stages 0 to {stage_count - 1}")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "initialise"))
+        torch.default_generator.manual_seed(derive_seed(seed, "initialise"))
         if plan.initialisation is Initialisation.RANDOM:
             generator = torch.Generator().manual_seed(derive_seed(seed, "stages"))
             additions.initialise(model.stages, generator=generator)
@@ -149,7 +149,7 @@ def sibling(planned: PlannedModel, plan: TransferPlan, *, seed: int) -> tuple[Pl
     assert not planned.added
     assert plan.initialisation is Initialisation.SOURCE
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "initialise"))
+        torch.default_generator.manual_seed(derive_seed(seed, "initialise"))
         head = nn.Linear(planned.model.feature_count, planned.class_count)
     stages = list(planned.model.stages)
     trained = {index: _unfreeze(stages[index], plan.scope) for index in sorted(set(plan.trainable))}

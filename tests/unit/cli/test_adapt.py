@@ -35,6 +35,19 @@ def test_stdout_of_the_process_holds_one_json_document(workspace: Path, photos: 
     assert json.loads(done.stdout).keys() >= CONTRACT
 
 
+def test_the_data_is_an_argument_or_an_option_but_not_both(
+    run: Run, refused: Run, workspace: Path, photos: Path
+) -> None:
+    words = ("--trials", 1, "--workspace", workspace)
+    as_argument = run("adapt", photos, *words, "--dry-run", "--json")
+    as_option = run("adapt", "--data", photos, *words, "--dry-run", "--json")
+
+    assert as_argument.code == 0
+    assert as_argument.json == as_option.json
+    assert "no data: name a folder, a file or a task" in refused("adapt", *words).err
+    assert "give it once" in refused("adapt", photos, "--data", photos, *words).err
+
+
 def test_asking_again_costs_no_trial_and_gives_the_same(run: Run, workspace: Path, photos: Path) -> None:
     words = ("adapt", "--data", photos, "--trials", 2, "--workspace", workspace, "--json")
     first, again, quiet = run(*words), run(*words), run(*words, "--quiet")

@@ -139,3 +139,13 @@ def test_paths_that_cannot_be_used_are_refused(refused: Run, adapted: Path, phot
     assert "give the folder" in refused("predict", "--model", tmp_path / "text", "--data", photos).err
     assert ".csv or .json" in refused("predict", "--model", adapted, "--data", photos, "--out", tmp_path / "p.txt").err
     assert "check the path" in refused("predict", "--model", adapted, "--data", tmp_path / "none").err
+
+
+def test_the_data_is_an_argument_or_an_option_but_not_both(
+    run: Run, refused: Run, adapted: Path, new_photos: Path
+) -> None:
+    words = ("predict", "--model", adapted, "--json")
+
+    assert run(*words, new_photos).json == run(*words, "--data", new_photos).json
+    assert "no data: name a folder, a file or a task" in refused(*words).err
+    assert "give it once" in refused(*words, new_photos, "--data", new_photos).err

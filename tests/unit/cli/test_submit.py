@@ -83,7 +83,8 @@ app.command()(stop)
 
 @app.command()
 def adapt(
-    data: Annotated[str, typer.Option("--data", metavar="DATA")],
+    target: Annotated[str | None, typer.Argument(metavar="DATA")] = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="DATA")] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR")] = None,
     workspace: Annotated[Path, typer.Option("--workspace")] = Path(".transmeta"),
     workers: Annotated[int | None, typer.Option("--workers")] = None,
@@ -109,6 +110,12 @@ def test_the_command_is_submitted_with_absolute_paths_and_resources_and_its_exit
     assert result.exit_code == 3
     assert result.stdout == "its log\n"
     assert "started" in result.stderr
+
+
+def test_data_as_an_argument_becomes_absolute_too(run, jobs, tmp_path):
+    run("submit", "--", "adapt", "photos@3", "--out", "m")
+
+    assert jobs.commands[0][3:7] == ("adapt", f"{tmp_path}/photos@3", "--out", f"{tmp_path}/m")
 
 
 def test_a_job_that_is_known_says_so_and_how_to_run_it_anew(run, jobs):
@@ -161,12 +168,21 @@ def test_what_is_no_command_for_a_cluster_is_refused_before_the_cluster_is_asked
     assert not jobs.commands
 
 
-@pytest.mark.parametrize("words", [("adapt",), ("adapt", "--data", "digits", "--outt", "m")])
-def test_a_slip_in_the_command_is_found_before_the_cluster_is_asked(run, jobs, words):
-    result = run("submit", "--", *words)
+def test_a_slip_in_the_command_is_found_before_the_cluster_is_asked(run, jobs):
+    result = run("submit", "--", "adapt", "--data", "digits", "--outt", "m")
 
     assert result.exit_code == 2
-    assert not jobs.commands
+    assert jobs.commands == []
+
+
+@pytest.mark.parametrize("words", [("adapt",), ("adapt", "digits", "--data", "photos")])
+def test_data_that_is_not_given_once_is_found_before_the_cluster_is_asked(run, jobs, words):
+    result = run("submit", "--", *words)
+
+    assert isinstance(result.exception, InputError)
+    assert "data" in str(result.exception)
+    assert jobs.commands == []
+
 
 
 def test_jobs_are_listed_and_ended_by_their_id(run):
