@@ -184,7 +184,6 @@ def test_data_that_is_not_given_once_is_found_before_the_cluster_is_asked(run, j
     assert jobs.commands == []
 
 
-
 def test_jobs_are_listed_and_ended_by_their_id(run):
     assert run("status").stdout.startswith("transmeta-1\tFAILED\t3\t")
     assert json.loads(run("stop", "transmeta-1", "--json").stdout)["jobs"][0]["status"] == "FAILED"
