@@ -13,6 +13,7 @@ from transmeta.cli.options import (
     Cpus,
     DryRun,
     Gpus,
+    Label,
     Quiet,
     Seed,
     StoreUrl,
@@ -43,6 +44,7 @@ class MetaTrainConfig:
         targets: names of tasks, or paths, as other commands take them.
         strategies: names; empty for all.
         samples: random arms for each source and strategy, beside the defaults.
+        label: the column to predict, in tables; the same in all of them.
     """
 
     targets: tuple[str, ...]
@@ -52,6 +54,7 @@ class MetaTrainConfig:
     exploration: float = 0.5
     strategies: tuple[str, ...] = ()
     seed: int = 0
+    label: str = "label"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,7 @@ def meta_train(
     strategies: Annotated[
         str | None, typer.Option("--strategies", help="Names with commas between. By default all.")
     ] = None,
+    label: Label = "label",
     run: Annotated[str | None, typer.Option("--run", help="Name of the run. By default made of the settings.")] = None,
     executor: Annotated[str | None, executor_option("ray")] = None,
     address: Address = None,
@@ -126,6 +130,7 @@ def meta_train(
             exploration=exploration,
             strategies=parse_names(strategies, option="--strategies") or (),
             seed=seed,
+            label=label,
         )
     )
     place = open_workspace(workspace, store=store)
@@ -220,7 +225,7 @@ def _run(
 def _tasks(config: MetaTrainConfig) -> "tuple[Task, ...]":
     from transmeta.tasks.catalogue import find_task
 
-    found = [find_task(name, seed=config.seed) for name in config.targets]
+    found = [find_task(name, seed=config.seed, label=config.label) for name in config.targets]
     tasks = tuple({task.id: task for task in found}.values())  # whoever names a target twice means it once
     if len({task.dataset for task in tasks}) < 2:
         raise InputError(

@@ -35,6 +35,18 @@ def test_a_policy_is_learned_and_then_tested_on_what_it_has_not_seen(
     assert {row["policy"] for row in tested.json["rows"]} >= {"network", "portfolio", "fixed-linear_probe"}
 
 
+def test_the_column_to_predict_in_tables_can_be_named(run: Run, workspace: Path, table: Path, tmp_path: Path) -> None:
+    for name in ("one.csv", "two.csv"):
+        (tmp_path / name).write_text(table.read_text().replace("label", "kind"))
+    words = ("meta-train", tmp_path / "one.csv", tmp_path / "two.csv", "--workspace", workspace, "--dry-run", "--json")
+
+    named, unnamed = run(*words, "--label", "kind"), run(*words)
+
+    assert (named.code, unnamed.code) == (0, 2)
+    assert len(named.json["targets"]) == 2
+    assert "--label" in unnamed.err
+
+
 def test_a_misspelt_key_of_the_configuration_gets_the_nearest(refused: Run, workspace: Path, tmp_path: Path) -> None:
     config = tmp_path / "meta.toml"
     config.write_text('targets = ["digits@3", "icons-time@3"]\nround = 2\n')
