@@ -72,6 +72,7 @@ def adapt(
     trials: int | None = None,
     out: Path | None = None,
     label: str = "label",
+    size: int | None = None,
     workspace: Workspace | None = None,
     compute: Compute | None = None,
     policy: Path | None = None,
@@ -86,6 +87,7 @@ def adapt(
         budget: wall time such as `2m` or seconds; never exceeded by more than a tenth, and it may end earlier.
         trials: number of trials; with it alone the result is the same wherever it is run.
         label: the column to predict, for tables.
+        size: pixels of each side that the images of a folder are read at; 32 by default.
         workspace: experience, models and policy; by default `.transmeta` in the working directory.
         compute: where trials run; by default Ray on this machine for a time budget of 45 s or more, else this process.
         policy: folder of a policy; by default the workspace's, else the one that ships with transmeta.
@@ -100,7 +102,7 @@ def adapt(
     check_budget(spending)
     if out is not None:
         check_out(out)
-    task = data if isinstance(data, Task) else find_task(str(data), seed=seed, label=label)
+    task = data if isinstance(data, Task) else find_task(str(data), seed=seed, label=label, size=size)
     workspace = workspace or Workspace()
     chosen = workspace.policy(task, folder=policy)
     compute = compute or default_compute(spending)
@@ -129,6 +131,7 @@ def recommend(
     *,
     count: int = 5,
     label: str = "label",
+    size: int | None = None,
     workspace: Workspace | None = None,
     policy: Path | None = None,
     seed: int = 0,
@@ -136,7 +139,7 @@ def recommend(
     """Returns what the policy would try first on a data set, best first, without training anything.
 
     Args:
-        data, label, workspace, policy: as in `adapt`.
+        data, label, size, workspace, policy: as in `adapt`.
         count: how many.
 
     Raises:
@@ -144,7 +147,7 @@ def recommend(
     """
     if count < 1:
         raise InputError(f"count: {count} recommendations; give 1 or more")
-    task = data if isinstance(data, Task) else find_task(str(data), seed=seed, label=label)
+    task = data if isinstance(data, Task) else find_task(str(data), seed=seed, label=label, size=size)
     workspace = workspace or Workspace()
     with workspace.store() as store:
         features = workspace.features(task, store=store)

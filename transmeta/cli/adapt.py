@@ -18,6 +18,7 @@ from transmeta.cli.options import (
     PolicyFolder,
     Quiet,
     Seed,
+    Size,
     StoreUrl,
     TimeBudget,
     Trials,
@@ -54,6 +55,7 @@ def adapt(
         typer.Option("--out", metavar="DIR", help="Where the model goes, with a report; a model there is replaced."),
     ] = None,
     label: Label = "label",
+    size: Size = None,
     policy: PolicyFolder = None,
     workspace: WorkspaceFolder = DEFAULT_WORKSPACE,
     store: StoreUrl = None,
@@ -89,7 +91,9 @@ def adapt(
         if out is not None:
             api.check_out(out)
         if dry_run:
-            plan = planned_search(chosen, label=label, seed=seed, budget=spending, workspace=opened, compute=compute)
+            plan = planned_search(
+                chosen, label=label, size=size, seed=seed, budget=spending, workspace=opened, compute=compute
+            )
         else:
             with progress(total=trials, is_quiet=quiet) as on_result:
                 report = api.adapt(
@@ -98,6 +102,7 @@ def adapt(
                     trials=trials,
                     out=out,
                     label=label,
+                    size=size,
                     workspace=opened,
                     compute=compute,
                     policy=policy,

@@ -42,6 +42,15 @@ DataOption = Annotated[
     str | None, typer.Option("--data", metavar="DATA", help="The data as an option, in place of the argument.")
 ]
 Label = Annotated[str, typer.Option("--label", help="The column to predict, in tables.")]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        metavar="PIXELS",
+        help="Side at which the images of a folder are read, 8 to 512, for sources that take more than 32. By default "
+        "32.",
+    ),
+]
 PolicyFolder = Annotated[
     Path | None,
     typer.Option(

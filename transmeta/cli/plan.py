@@ -32,7 +32,7 @@ class Plan:
 
 
 def planned_search(
-    data: str, *, label: str, seed: int, budget: Budget, workspace: "Workspace", compute: "Compute"
+    data: str, *, label: str, size: int | None, seed: int, budget: Budget, workspace: "Workspace", compute: "Compute"
 ) -> Plan:
     """Returns what a search on `data` would do, after the checks that it would begin with; nothing is computed.
 
@@ -43,7 +43,7 @@ def planned_search(
     from transmeta.tasks.catalogue import find_task
 
     check_budget(budget)
-    task = find_task(data, seed=seed, label=label)
+    task = find_task(data, seed=seed, label=label, size=size)
     folder = workspace.found_policy()
     return Plan(
         targets=(task.id,),

@@ -11,6 +11,7 @@ from transmeta.cli.options import (
     Label,
     PolicyFolder,
     Seed,
+    Size,
     StoreUrl,
     Target,
     WorkspaceFolder,
@@ -26,6 +27,7 @@ def recommend(
     data: Target,
     count: Annotated[int, typer.Option("--count", help="How many choices.")] = 5,
     label: Label = "label",
+    size: Size = None,
     policy: PolicyFolder = None,
     workspace: WorkspaceFolder = DEFAULT_WORKSPACE,
     store: StoreUrl = None,
@@ -41,7 +43,7 @@ def recommend(
         from transmeta.tasks.catalogue import find_task
 
         opened = open_workspace(workspace, store=store)
-        task = find_task(data, seed=seed, label=label)
+        task = find_task(data, seed=seed, label=label, size=size)
         choices = api.recommend(task, count=count, workspace=opened, policy=policy, seed=seed)
         has_sources = any(card.is_pretrained for card in opened.environment().library().candidates(task))
     if as_json:

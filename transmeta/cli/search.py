@@ -18,6 +18,7 @@ from transmeta.cli.options import (
     PolicyFolder,
     Quiet,
     Seed,
+    Size,
     StoreUrl,
     Target,
     TimeBudget,
@@ -65,6 +66,7 @@ def search(
         ),
     ] = "none",
     label: Label = "label",
+    size: Size = None,
     policy: PolicyFolder = None,
     workspace: WorkspaceFolder = DEFAULT_WORKSPACE,
     store: StoreUrl = None,
@@ -110,7 +112,7 @@ def search(
         check_scheduler(stopper, compute=compute)
         opened = open_workspace(workspace, store=store)
         if not dry_run:
-            task = find_task(data, seed=seed, label=label)
+            task = find_task(data, seed=seed, label=label, size=size)
             with (
                 progress(total=trials, is_quiet=quiet) as on_result,
                 opened.store() as kept,
@@ -136,7 +138,9 @@ def search(
                 ranked=tuple(ranked(found.results)),
             )
         else:
-            plan = planned_search(data, label=label, seed=seed, budget=spending, workspace=opened, compute=compute)
+            plan = planned_search(
+                data, label=label, size=size, seed=seed, budget=spending, workspace=opened, compute=compute
+            )
     if dry_run:
         print_plan(plan, as_json=as_json)
     elif as_json:

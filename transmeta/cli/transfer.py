@@ -16,6 +16,7 @@ from transmeta.cli.options import (
     Label,
     Quiet,
     Seed,
+    Size,
     StoreUrl,
     Target,
     Workers,
@@ -34,6 +35,7 @@ from transmeta.core.trial import TrialResult, TrialSpec
 from transmeta.errors import ConfigError, NoValidTrialError
 
 if TYPE_CHECKING:
+    from transmeta.core.task import Task
     from transmeta.workspace import Compute, Workspace
 
 
@@ -58,6 +60,7 @@ def transfer(
         Path | None, typer.Option("--out", metavar="DIR", help="Where the model goes; a model there is replaced.")
     ] = None,
     label: Label = "label",
+    size: Size = None,
     workspace: WorkspaceFolder = DEFAULT_WORKSPACE,
     store: StoreUrl = None,
     executor: Annotated[str | None, executor_option("local")] = None,
@@ -76,6 +79,7 @@ def transfer(
     """
     with only_results_on_stdout():
         from transmeta.api import check_out
+        from transmeta.tasks.catalogue import find_task
         from transmeta.workspace import ExecutorKind
 
         compute = choose_compute(
@@ -90,7 +94,8 @@ def transfer(
         if out is not None:
             check_out(out)
         params = parse_params(param or ())
-        spec = _spec(data, label=label, source=source, strategy=strategy, params=params, seed=seed, workspace=opened)
+        target = find_task(data, seed=seed, label=label, size=size)
+        spec = _spec(target, source=source, strategy=strategy, params=params, seed=seed, workspace=opened)
         if not dry_run:
             result = _run(spec, workspace=opened, compute=compute, out=out, is_quiet=quiet)
     if dry_run:
@@ -117,17 +122,15 @@ def transfer(
 
 
 def _spec(
-    data: str, *, label: str, source: str, strategy: str, params: Params, seed: int, workspace: "Workspace"
+    target: "Task", *, source: str, strategy: str, params: Params, seed: int, workspace: "Workspace"
 ) -> TrialSpec:
     """Returns the trial that is asked for, every hyperparameter written out, after all checks that need no training."""
     from transmeta.core.task import TaskPair
     from transmeta.core.trial import StrategySpec
     from transmeta.strategies.catalogue import find_strategy
     from transmeta.strategies.spaces import resolve
-    from transmeta.tasks.catalogue import find_task
 
     chosen = find_strategy(strategy)
-    target = find_task(data, seed=seed, label=label)
     library = workspace.environment().library()
     card = library.card(source, target=target)
     if not card.is_allowed_for(target):

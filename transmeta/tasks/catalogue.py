@@ -13,6 +13,7 @@ from transmeta.tasks.source import EncodingSource, TaskSource
 from transmeta.training.data import TaskData
 
 DEFAULT_LABEL: Final = "label"
+_FOLDER: Final = "folder"
 _PROVIDERS_BY_SUFFIX: Final = {".csv": "table", ".parquet": "table", ".pq": "table", ".npz": "arrays"}
 
 
@@ -25,20 +26,27 @@ def packaged_tasks() -> tuple[Task, ...]:
     return tuple(task for provider in plugins.names(plugins.TASKS) for task in _packaged_by(provider))
 
 
-def find_task(name: str, *, seed: int = 0, label: str = DEFAULT_LABEL) -> Task:
+def find_task(name: str, *, seed: int = 0, label: str = DEFAULT_LABEL, size: int | None = None) -> Task:
     """Returns the task that people mean by `name`.
 
     Args:
         name: a packaged task, such as `glyphs-grek`; or a path to a folder of images, a .csv or .parquet file, or an
             .npz file; or `<folder of packs>#<task>`. With `@10` at the end: 10 training examples per class.
         label: the column to predict, for .csv and .parquet files.
+        size: pixels of each side that the images of a folder are read at; None for its default.
 
     Raises:
-        UnknownNameError: if there is no such task, with the nearest name.
+        ConfigError: for a senseless size.
         DataError: if the data at the path cannot be used.
+        InputError: for a size of what is no folder.
+        UnknownNameError: if there is no such task, with the nearest name.
     """
     stem, shots = _split_shots(name)
     provider, params = _at_path(stem, label=label) if _looks_like_path(stem) else _packaged(stem)
+    if size is not None:
+        if provider != _FOLDER:
+            raise InputError(f"size {size}: only a folder of images has one, and {stem} is none; leave it out")
+        params = {**params, "size": size}
     return _source(provider).describe(params, shots=shots, seed=seed)
 
 
@@ -102,5 +110,5 @@ def _at_path(text: str, *, label: str) -> tuple[str, Params]:
     path = existing(text)
     provider = _provider_of(text)
     if provider is None or path.is_dir():
-        return "folder", {"path": str(path)}
+        return _FOLDER, {"path": str(path)}
     return provider, {"path": str(path), "label": label} if provider == "table" else {"path": str(path)}

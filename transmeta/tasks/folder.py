@@ -177,7 +177,8 @@ def _decoded(path: Path, size: int, listing: _Listing) -> _Content:
         x=x,
         y=np.array(listing.classes, dtype=np.int64),
         copies=content_groups(x),
-        fingerprint=fingerprint.of_texts(*listing.files, *digests),
+        # Of another size, it is another task: features and trials at 32 pixels say little about it.
+        fingerprint=fingerprint.of_texts(*listing.files, *digests, *(() if size == DEFAULT_SIZE else (f"{size} px",))),
     )
 
 

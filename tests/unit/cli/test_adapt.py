@@ -48,6 +48,26 @@ def test_the_data_is_an_argument_or_an_option_but_not_both(
     assert "give it once" in refused("adapt", photos, "--data", photos, *words).err
 
 
+def test_images_are_read_at_the_size_that_is_asked_for(
+    run: Run, refused: Run, workspace: Path, photos: Path, new_photos: Path, tmp_path: Path
+) -> None:
+    words = ("--trials", 1, "--size", 48, "--workspace", workspace)
+    adapted = run("adapt", photos, *words, "--out", tmp_path / "model", "--json")
+    predicted = run("predict", new_photos, "--model", tmp_path / "model", "--json")
+    spec = ("--source", "greek", "--strategy", "linear_probe", "--size", 48, "--workspace", workspace, "--dry-run")
+
+    assert adapted.code == 0, adapted.err
+    assert json.loads((tmp_path / "model" / "meta.json").read_text())["spec"]["pair"]["target"]["shape"] == [48, 48, 1]
+    assert predicted.json["score"] > 0.5
+    assert (
+        adapted.json["target"] != run("adapt", photos, *words[:2], *words[4:], "--dry-run", "--json").json["targets"][0]
+    )
+    assert run("transfer", photos, *spec, "--json").json["targets"] == [adapted.json["target"]]
+    assert run("search", photos, *words, "--dry-run", "--json").json["targets"] == [adapted.json["target"]]
+    assert run("recommend", photos, *words[2:], "--json").code == 0
+    assert "only a folder of images has one" in refused("adapt", "digits@3", *words).err
+
+
 def test_asking_again_costs_no_trial_and_gives_the_same(run: Run, workspace: Path, photos: Path) -> None:
     words = ("adapt", "--data", photos, "--trials", 2, "--workspace", workspace, "--json")
     first, again, quiet = run(*words), run(*words), run(*words, "--quiet")

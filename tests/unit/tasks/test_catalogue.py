@@ -12,7 +12,7 @@ import pytest
 from transmeta import plugins
 from transmeta.core import codec
 from transmeta.core.task import Task
-from transmeta.errors import DataError, InputError, UnknownNameError
+from transmeta.errors import ConfigError, DataError, InputError, UnknownNameError
 from transmeta.tasks.catalogue import find_task, load_task, packaged_tasks
 from transmeta.tasks.source import TaskSource
 
@@ -62,6 +62,22 @@ def test_a_folder_in_the_working_directory_is_found(make_folder: Callable[..., P
     monkeypatch.chdir(make_folder({"a": 3, "b": 3}).parent)
 
     assert find_task("photos").provider == "folder"
+
+
+def test_a_folder_read_at_another_size_is_another_task(make_folder: Callable[..., Path]):
+    path = str(make_folder({"a": 6, "b": 6}))
+    usual, same, larger = find_task(path), find_task(path, size=32), find_task(path, size=48)
+
+    assert same == usual
+    assert load_task(larger).train.x.shape[1:] == (48, 48, 3)
+    assert larger.id != usual.id
+
+
+def test_only_a_folder_has_a_size(make_folder: Callable[..., Path]):
+    with pytest.raises(InputError, match="only a folder of images has one, and digits is none"):
+        find_task("digits@3", size=48)
+    with pytest.raises(ConfigError, match="from 8 to 512"):
+        find_task(str(make_folder({"a": 3, "b": 3})), size=4)
 
 
 def test_a_table_is_found_by_path(tmp_path: Path):
