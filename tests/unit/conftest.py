@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,3 +95,25 @@ def greek(models: Path, digits: "Task") -> "ModelCard":
     from transmeta.models.library import ModelLibrary
 
     return ModelLibrary([models]).card("greek", target=digits)
+
+
+@pytest.fixture
+def nothing_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides the models and the policy that ship with transmeta, which are not what these tests are about."""
+    monkeypatch.setattr("transmeta.models.library.PACKAGED", tmp_path / "packaged" / "models")
+    monkeypatch.setattr("transmeta.workspace.PACKAGED_POLICY", tmp_path / "packaged" / "policy")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, models: Path, nothing_packaged: None) -> Path:
+    """A workspace with one source, and a policy that probes it linearly: the cheapest trials there are."""
+    from transmeta.policies.files import save_policy
+    from transmeta.policies.fixed import FixedLearner
+    from transmeta.workspace import Workspace
+
+    workspace = Workspace(folder=tmp_path / "workspace")
+    shutil.copytree(models, workspace.models)
+    save_policy(
+        FixedLearner(strategy="linear_probe", proposer=workspace.proposer(())).initial(), workspace.policy_folder
+    )
+    return workspace.folder

@@ -4,7 +4,6 @@ Each member keeps its own numbers: learning rate, decay, penalty, schedule, epoc
 and number of classes. Letters: K members, B examples in a mini-batch, N in a split, C classes.
 """
 
-import copy
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from transmeta.core.task import Metric
@@ -25,7 +24,7 @@ from transmeta.training.metric import evaluate_stacked
 from transmeta.training.planned import NO_GRADIENT, PlannedModel
 from transmeta.training.seeding import derive_seed
 from transmeta.training.stacked_adamw import StackedAdamW, StackedGroup
-from transmeta.training.staged import StagedModel
+from transmeta.training.vmapped import head_logits, stackable
 
 EVALUATION_EXAMPLES: Final = 4096
 """Examples, over all members, in one forward pass of an evaluation: what stays in a processor's cache."""
@@ -66,7 +65,7 @@ class Stack:
         self._members = tuple(members)
         self._device = device or torch.device("cpu")
         self._plan = members[0].planned.plan
-        self._model = _stackable(members[0].planned.model).to(self._device).eval()
+        self._model = stackable(members[0].planned.model).to(self._device).eval()
         self._optimiser = StackedAdamW(_initial_values(members), groups=_groups(members))
         penalised = [] if self._plan.penalty is None else [n for n in members[0].values if not n.startswith("head.")]
         self._anchors = {name: self._optimiser.parameters[name].detach().clone() for name in penalised}
@@ -228,16 +227,22 @@ class Stack:
         if rows is not None:
             leaves, classes = {name: leaf[rows] for name, leaf in leaves.items()}, classes[rows]
 
+        if start == len(self._model.stages) and side is None:
+            return self._masked(head_logits(x, leaves["head.weight"], leaves["head.bias"]), classes)
+
         def call(weights: dict[str, Tensor], x: Tensor, side: Tensor | None) -> Tensor:
             logits: Tensor = torch.func.functional_call(self._model, weights, (x, start, side), tie_weights=False)
             return logits
 
         axis = 0 if rows is None else None
         logits: Tensor = torch.func.vmap(call, in_dims=(0, axis, None if side is None else axis))(dict(leaves), x, side)
-        if int(classes.min()) < logits.shape[2]:
-            absent = torch.arange(logits.shape[2])[None, None] >= classes[:, None, None]
-            logits = logits.masked_fill(absent.to(self._device), -math.inf)
-        return logits
+        return self._masked(logits, classes)
+
+    def _masked(self, logits: Tensor, classes: Tensor) -> Tensor:
+        if int(classes.min()) == logits.shape[2]:
+            return logits
+        absent = torch.arange(logits.shape[2])[None, None] >= classes[:, None, None]
+        return logits.masked_fill(absent.to(self._device), -math.inf)
 
     def _penalty(self) -> Tensor:
         """Returns the L2-SP penalty (K,) of each member."""
@@ -344,33 +349,6 @@ class Stack:
             size = min(self._batch_size, count - begin)
             drawn = draw_offsets(size, limit=limit, generator=generator)
             self._offsets[row, :, begin : begin + size] = drawn
-
-
-@final
-class _PlainGroupNorm(nn.Module):
-    """`torch.nn.GroupNorm` in plain operations: torch 2.13 has no rule for it under `vmap` on channels-last input."""
-
-    def __init__(self, norm: nn.GroupNorm) -> None:
-        super().__init__()
-        self.weight, self.bias = norm.weight, norm.bias
-        self._groups, self._epsilon = norm.num_groups, norm.eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the normalised x (batch, channels, height, width)."""
-        grouped = x.reshape(x.shape[0], self._groups, -1)
-        variance, mean = torch.var_mean(grouped, dim=2, correction=0, keepdim=True)
-        normal = ((grouped - mean) * (variance + self._epsilon).rsqrt()).reshape(x.shape)
-        return normal * self.weight[:, None, None] + self.bias[:, None, None]
-
-
-def _stackable(model: StagedModel) -> StagedModel:
-    """Returns a copy of the model that `vmap` can run, with the same names."""
-    copied = copy.deepcopy(model)
-    for parent in list(copied.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.GroupNorm):
-                setattr(parent, name, _PlainGroupNorm(child))
-    return copied
 
 
 def _initial_values(members: Sequence[StackMember]) -> Mapping[str, Tensor]:

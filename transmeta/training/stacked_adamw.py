@@ -52,6 +52,7 @@ class StackedAdamW:
         self._first = [torch.zeros_like(part) for part in flat]
         self._second = [torch.zeros_like(part) for part in flat]
         self._steps = [torch.zeros(len(part), 1, dtype=torch.float64) for part in flat]
+        self._has_decay = [bool(group.decays.any()) for group in groups]
         self._share()
 
     @property
@@ -82,7 +83,7 @@ class StackedAdamW:
         first, second, steps = self._first[index], self._second[index], self._steps[index]
         steps += 1
         kind = weights.dtype
-        if bool(group.decays.any()):
+        if self._has_decay[index]:
             weights.mul_((1 - rate * group.decays[:, None]).to(kind))
         first.lerp_(gradient, 1 - BETAS[0])
         second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])

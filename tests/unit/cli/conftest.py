@@ -1,6 +1,5 @@
-"""A workspace with one real source, a folder of real images, and a way to run commands in this process."""
+"""Real images and a real table in files, models of them, and a way to run commands in this process."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -36,28 +35,6 @@ def refused(run: Run) -> Run:
         return outcome
 
     return refused
-
-
-@pytest.fixture
-def nothing_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hides the models and the policy that ship with transmeta, which are not what these tests are about."""
-    monkeypatch.setattr("transmeta.models.library.PACKAGED", tmp_path / "packaged" / "models")
-    monkeypatch.setattr("transmeta.workspace.PACKAGED_POLICY", tmp_path / "packaged" / "policy")
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, models: Path, nothing_packaged: None) -> Path:
-    """A workspace with one source, and a policy that probes it linearly: the cheapest trials there are."""
-    from transmeta.policies.files import save_policy
-    from transmeta.policies.fixed import FixedLearner
-    from transmeta.workspace import Workspace
-
-    workspace = Workspace(folder=tmp_path / "workspace")
-    shutil.copytree(models, workspace.models)
-    save_policy(
-        FixedLearner(strategy="linear_probe", proposer=workspace.proposer(())).initial(), workspace.policy_folder
-    )
-    return workspace.folder
 
 
 @pytest.fixture(scope="session")
