@@ -19,6 +19,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from transmeta.cli import main
+from transmeta.stores.sql import SqlExperienceStore
+
 pytestmark = pytest.mark.ray
 
 REPOSITORY = Path(__file__).parents[2]
@@ -79,6 +82,25 @@ def environment(home):
     kept = {name: value for name, value in os.environ.items() if name not in RAY_VARIABLES}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return kept | {"HOME": str(home), "PATH": path, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+
+
+def transmeta(*words, cwd, home):
+    """Runs a command as people do, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "transmeta", *words],
+        cwd=cwd,
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def runs_in(database):
+    """Returns the executor that ran each of the stored trials."""
+    with SqlExperienceStore.open(str(database)) as store:
+        return [row.provenance.executor for row in store.read()]
 
 
 def free_ports(count):
@@ -248,21 +270,34 @@ def test_the_command_line_submits_itself_and_ends_as_its_job_does(cluster, tmp_p
     words = ["--working-dir", "shipped", "--workers", "2", "--json"]
     job = ["adapt", "--data", "shipped/rows.csv", "--out", "model", "--budget", "5s"]
 
-    done = subprocess.run(
-        [sys.executable, "-m", "transmeta", "submit", "--address", cluster.address, *words, "--", *job],
-        cwd=tmp_path,
-        env=environment(cluster.home),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = transmeta("submit", "--address", cluster.address, *words, "--", *job, cwd=tmp_path, home=cluster.home)
 
     expected = f"JOB adapt --data ./rows.csv --out {tmp_path}/model --budget 5s --workers 2"
     assert f"{expected} --workspace {tmp_path}/.transmeta" in done.stderr
     assert done.returncode == 7, done.stderr
     assert "WebSocket" not in done.stderr, "Ray's own talk is of no use to people"
     assert json.loads(done.stdout)["job"]["exit_code"] == 7
+
+
+def test_a_submitted_adapt_finds_what_a_local_one_finds_and_submitted_again_does_no_work(cluster, tmp_path, capsys):
+    adapt = ["adapt", "digits@3", "--trials", "3", "--seed", "1", "--json", "--quiet"]
+    assert main([*adapt, "--workspace", str(tmp_path / "alone"), "--executor", "local"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    words = ["submit", "--address", cluster.address, "--workers", "2", "--json", "--", *adapt]
+
+    first, again = (transmeta(*words, cwd=elsewhere, home=cluster.home) for _ in range(2))
+
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr
+    found, known = (
+        json.JSONDecoder().raw_decode(done.stderr[done.stderr.index("{\n") :])[0] for done in (first, again)
+    )
+    same = ("target", "test_score", "validation_score", "source", "strategy", "params", "trials")
+    assert {name: found[name] for name in same} == {name: expected[name] for name in same}
+    assert known == found, "the log is that of the first time"
+    assert [json.loads(done.stdout)["is_new"] for done in (first, again)] == [True, False]
+    assert runs_in(elsewhere / ".transmeta" / "experience.db") == ["ray"] * 3
 
 
 def test_a_job_that_is_stopped_ends_and_a_running_one_cannot_be_run_again(cluster, tmp_path):
