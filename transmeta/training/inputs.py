@@ -51,7 +51,8 @@ class Inputs:
         self._device = device
         self._shift = shift
         self._keep_prepared = keep_prepared
-        self._name, self._shared = name, prefix
+        self._name = name
+        self._shared = None if prefix is None else prefix.on(device, dtype=model.head.weight.dtype)
         self._prepared: Tensor | None = None
         self._hidden: Tensor | None = None
         if not shift and len(split):
@@ -75,16 +76,19 @@ class Inputs:
         return self._prefix(prepared, stop=self.start), prepared if self._keep_prepared else None
 
     def _fill(self) -> None:
-        count = len(self)
-        first = self._prefix(self._prepare(torch.arange(1)), stop=self.start)
-        size = first.numel() * first.element_size() * count
-        if self._keep_prepared:
-            prepared = self._prepare(torch.arange(1))
-            size += prepared.numel() * prepared.element_size() * count
-        if size > CACHE_LIMIT_BYTES:
+        starts = (self.start, 0) if self._keep_prepared else (self.start,)
+        if sum(self._bytes(start) for start in starts) > CACHE_LIMIT_BYTES:
             return
         self._hidden = self._whole(self.start)
         self._prepared = self._whole(0) if self._keep_prepared else None
+
+    def _bytes(self, start: int) -> int:
+        """Returns the size of what `_whole` would; of one example, if it is not at hand."""
+        known = None if self._shared is None else self._shared.at_hand(self._name, start=start)
+        if known is not None:
+            return known.numel() * known.element_size()
+        first = self._prefix(self._prepare(torch.arange(1)), stop=start)
+        return first.numel() * first.element_size() * len(self)
 
     def _whole(self, start: int) -> Tensor:
         """Returns the output of the first `start` stages for all examples; the prepared examples for 0."""

@@ -112,7 +112,14 @@ def shared_prefix(plan: TransferPlan, *, card: ModelCard, target: Task, environm
     """
     if card.weights_sha256 is None or plan.initialisation is not Initialisation.SOURCE:
         return None
-    key = PrefixKey(weights=card.weights_sha256, inputs=card.input_shape, start=0, data=target.id, split="")
+    key = PrefixKey(
+        architecture=card.architecture,
+        weights=card.weights_sha256,
+        inputs=card.input_shape,
+        start=0,
+        data=codec.digest(target),
+        split="",
+    )
     return SplitPrefix(cache=prefix_cache(environment.cache_folder), key=key)
 
 

@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from transmeta.core.plan import Lora, SideNetwork, TransferPlan
-from transmeta.training import inputs
+from transmeta.core.task import ACCURACY
+from transmeta.training import inputs, prefix
+from transmeta.training.fit import Fit
 from transmeta.training.inputs import Inputs, draw_offsets, shifted
+from transmeta.training.prefix import CacheStats, PrefixCache, PrefixKey, SplitPrefix
 from transmeta.training.staged import prepare
 
 from .cases import FULL, NUMBERS, finish, fit_of, planned
@@ -33,6 +36,95 @@ def test_a_cached_prefix_gives_the_scores_of_one_that_is_run_at_every_step(
     monkeypatch.setattr(inputs, "CACHE_LIMIT_BYTES", 0)
 
     assert np.array(reports()) == pytest.approx(np.array(cached), abs=1e-6)
+
+
+def shared_by(card, cache) -> SplitPrefix:
+    key = PrefixKey(
+        architecture=card.architecture, weights="w", inputs=card.input_shape, start=0, data="digits", split=""
+    )
+    return SplitPrefix(cache=cache, key=key)
+
+
+@pytest.mark.parametrize("name", ["probe", "last", "lora", "side", "both"])
+def test_trials_that_share_a_prefix_have_the_numbers_of_those_that_do_not(
+    name, models, greek, digits_data, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(prefix, "DISK_BYTES_PER_S", 1e15)  # however fast it is computed, it is written
+
+    def numbers(shared):
+        made = planned(CACHED[name], card=greek, models=models)
+        fit = Fit(made, digits_data, metric=ACCURACY, seed=0, prefix=shared)
+        curve = [(report.value, report.train_loss) for report in finish(fit)]
+        weights = [value.clone() for value in made.trained_values().values()]
+        return curve, fit.score(digits_data.test, name="test"), weights
+
+    caches = [PrefixCache(tmp_path), PrefixCache(tmp_path)]
+    alone = numbers(None)
+    others = [numbers(shared_by(greek, cache)) for cache in (caches[0], caches[0], caches[1])]
+
+    for curve, score, weights in others:
+        assert (curve, score) == alone[:2]
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(weights, alone[2], strict=True))
+    prepared = 3 if name in ("side", "both") else 0  # never on disk, as they cost next to nothing
+    written = caches[0].stats.written_bytes
+    assert caches[0].stats == CacheStats(misses=3 + prepared, memory_hits=3 + prepared, written_bytes=written)
+    assert written > 0
+    assert caches[1].stats == CacheStats(misses=prepared, disk_hits=3)
+
+
+def test_what_is_shared_and_at_hand_runs_no_stage(models, greek, digits_data):
+    shared = shared_by(greek, PrefixCache(None))
+    model = planned(CACHED["last"], card=greek, models=models).model
+    runs = []
+    model.stages[0].register_forward_hook(lambda *_: runs.append(1))
+
+    def filled():
+        runs.clear()
+        Inputs(
+            digits_data.train,
+            model=model,
+            card=greek,
+            start=3,
+            keep_prepared=False,
+            device=torch.device("cpu"),
+            name="train",
+            prefix=shared,
+        )
+        return len(runs)
+
+    assert filled() == 2  # one example for the size, then all in one batch
+    assert filled() == 0
+
+
+def test_models_of_another_precision_share_nothing(models, greek, digits_data):
+    shared = shared_by(greek, PrefixCache(None))
+
+    def hidden(dtype):
+        model = planned(CACHED["last"], card=greek, models=models).model.to(dtype)
+        made = Inputs(
+            digits_data.train,
+            model=model,
+            card=greek,
+            start=3,
+            keep_prepared=False,
+            device=torch.device("cpu"),
+            name="train",
+            prefix=shared,
+        )
+        return made.get(torch.arange(4))[0]
+
+    assert hidden(torch.float32).dtype is torch.float32
+    assert hidden(torch.float64).dtype is torch.float64
+
+
+def test_shifted_images_are_not_shared(models, greek, digits_data):
+    cache = PrefixCache(None)
+    plan = dataclasses.replace(CACHED["last"], augment_shift=2)
+    made = planned(plan, card=greek, models=models)
+
+    finish(Fit(made, digits_data, metric=ACCURACY, seed=0, prefix=shared_by(greek, cache)))
+
+    assert cache.stats == CacheStats(misses=1), "only the validation split, which is never shifted"
 
 
 @pytest.mark.parametrize(("limit", "runs"), [(2**29, 1), (0, 4)], ids=["cached", "not cached"])
