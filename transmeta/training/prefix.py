@@ -193,7 +193,7 @@ class PrefixCache:
         try:
             if is_alone:
                 for unfinished in path.parent.glob(f".{path.name}.*"):
-                    unfinished.unlink()
+                    unfinished.unlink(missing_ok=True)
             write_atomically(path, _packed(tensor.cpu()))
             self._count(written_bytes=_bytes(tensor))
             self._evict(path)
