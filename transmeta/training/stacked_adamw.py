@@ -60,6 +60,11 @@ class StackedAdamW:
         """Name → (members, ...) leaf that needs its gradient."""
         return self._leaves
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights."""
+        return self._weights[0].dtype
+
     def differentiate(self, loss: Tensor) -> None:
         """Takes the gradients of `loss`, the sum of the members' losses; 0 for what plays no part in it."""
         gradients = torch.autograd.grad(loss, list(self._leaves.values()), allow_unused=True)

@@ -28,7 +28,7 @@ STATE_BYTES: Final = 16
 LONG_S: Final = 1.0
 """A measurement that took longer than this is not repeated: what is done once in a process plays no part in it."""
 SMALLEST: Final = 8
-LARGEST: Final = 64
+LARGEST: Final = 128
 TOLERANCE: Final = 1e-3
 """Relative difference of the mean training loss after the first epochs at which a tier is turned off."""
 

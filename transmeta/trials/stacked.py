@@ -1,6 +1,7 @@
 """Several trials under way as one stack."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import final
 
@@ -8,7 +9,7 @@ import torch
 
 from transmeta.core import codec
 from transmeta.core.model import ModelCard
-from transmeta.core.plan import Initialisation, TransferPlan
+from transmeta.core.plan import Initialisation, OptimiserPlan, TransferPlan
 from transmeta.core.trial import TrialId, TrialResult, TrialSpec, TrialStatus
 from transmeta.errors import TrialFailure
 from transmeta.strategies.catalogue import find_strategy
@@ -16,7 +17,8 @@ from transmeta.training.data import TaskData
 from transmeta.training.inputs import Inputs
 from transmeta.training.planned import PlannedModel, apply, sibling
 from transmeta.training.seeding import derive_seed
-from transmeta.training.stack import Stack, StackMember
+from transmeta.training.stack import Stack
+from transmeta.training.stack_member import StackMember
 from transmeta.trials.environment import Environment
 from transmeta.trials.record import Clock, TrialRecord
 from transmeta.trials.run import FAILURES, allowed_card, cached_data, shared_prefix
@@ -185,6 +187,10 @@ class _Builder:
         self, plan: TransferPlan, *, card: ModelCard, data: TaskData, seed: int
     ) -> tuple[PlannedModel, dict[str, torch.Tensor]]:
         classes = len(data.class_names)
+        if plan.cut is None and not plan.additions and plan.initialisation is Initialisation.SOURCE:
+            template = _frozen_model(self._environment, card, classes)
+            planned, values = sibling(template, plan, seed=seed)
+            return planned, dict(values)
         is_shared = plan.initialisation is Initialisation.SOURCE and not plan.additions
         key = (card.id, classes)
         if is_shared and key in self._templates:
@@ -194,3 +200,10 @@ class _Builder:
         if is_shared:
             self._templates[key] = planned
         return planned, dict(planned.trained_values())
+
+
+@functools.lru_cache(maxsize=4)
+def _frozen_model(environment: Environment, card: ModelCard, class_count: int) -> PlannedModel:
+    """Returns a source with nothing but a head to train; units share it, since they change none of it."""
+    plan = TransferPlan(trainable=(), optimiser=OptimiserPlan(learning_rate=1e-3, epochs=1))
+    return apply(plan, model=environment.library().load(card), card=card, class_count=class_count, seed=0)

@@ -22,7 +22,8 @@ from transmeta.errors import Diverged, TrialFailure
 from transmeta.training.fit import Fit
 from transmeta.training.inputs import Inputs
 from transmeta.training.planned import NO_GRADIENT, PlannedModel, apply, sibling
-from transmeta.training.stack import Stack, StackMember
+from transmeta.training.stack import Stack
+from transmeta.training.stack_member import StackMember
 from transmeta.training.structure import structure
 
 from .cases import TABLE_CARD, finish, table_data, table_model, weights

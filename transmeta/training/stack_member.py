@@ -1,0 +1,72 @@
+"""The members of a stack, and what is made of all of them together; K members."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from transmeta.core.task import Metric
+from transmeta.training.data import TaskData
+from transmeta.training.fit import rates_of
+from transmeta.training.inputs import Inputs
+from transmeta.training.planned import PlannedModel
+from transmeta.training.stacked_adamw import StackedGroup
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StackMember:
+    """One of the fits of a stack.
+
+    Attributes:
+        planned: ready to be fitted; members may share the modules that they do not train.
+        values: name → initial weights of what is trained.
+        reader: equal for members that read the same data through the same frozen stages.
+        open_inputs: (split name, number of frozen stages) → the examples as the first trainable stage takes them.
+    """
+
+    planned: PlannedModel
+    data: TaskData
+    metric: Metric
+    seed: int
+    values: Mapping[str, Tensor]
+    reader: str
+    open_inputs: Callable[[str, int], Inputs]
+
+
+def initial_values(members: Sequence[StackMember]) -> Mapping[str, Tensor]:
+    """Returns name → (K, ...), heads padded with zeros to the largest number of classes."""
+    most = max(member.planned.class_count for member in members)
+    stacked: dict[str, Tensor] = {}
+    for name in members[0].values:
+        parts = [member.values[name].detach() for member in members]
+        if name.startswith("head."):
+            parts = [functional.pad(part, (0, 0) * (part.ndim - 1) + (0, most - len(part))) for part in parts]
+        stacked[name] = torch.stack(parts)
+    return stacked
+
+
+def parameter_groups(members: Sequence[StackMember]) -> Sequence[StackedGroup]:
+    """Returns the groups of all members together, each with its own numbers."""
+    own_rates = [member.planned.plan.optimiser.learning_rate for member in members]
+    return [
+        StackedGroup(
+            names=own[0].names,
+            rates=torch.tensor([g.rate * rate for g, rate in zip(own, own_rates, strict=True)], dtype=torch.float64),
+            decays=torch.tensor([group.weight_decay for group in own], dtype=torch.float64),
+            is_head=own[0].is_head,
+        )
+        for own in zip(*(member.planned.groups for member in members), strict=True)
+    ]
+
+
+def rate_table(members: Sequence[StackMember], *, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Returns (K, steps) multiples of each member's learning rate, 0 after its end."""
+    rates = [rates_of(m.planned.plan.optimiser, steps=int(count)) for m, count in zip(members, steps, strict=True)]
+    table = np.zeros((len(rates), max(len(row) for row in rates)))
+    for row, values in zip(table, rates, strict=True):
+        row[: len(values)] = values
+    return table
