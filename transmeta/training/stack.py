@@ -45,7 +45,7 @@ class Stack:
         self._device = device or torch.device("cpu")
         self._plan = members[0].planned.plan
         self._stage_count = len(members[0].planned.model.stages)
-        self._optimiser = StackedAdamW(initial_values(members), groups=parameter_groups(members))
+        self._optimiser = StackedAdamW(initial_values(members, device=self._device), groups=parameter_groups(members))
         penalised = [] if self._plan.penalty is None else [n for n in members[0].values if not n.startswith("head.")]
         self._anchors = {name: self._optimiser.parameters[name].detach().clone() for name in penalised}
         self._classes = torch.tensor([member.planned.class_count for member in members])

@@ -37,7 +37,7 @@ class StackMember:
     open_inputs: Callable[[str, int], Inputs]
 
 
-def initial_values(members: Sequence[StackMember]) -> Mapping[str, Tensor]:
+def initial_values(members: Sequence[StackMember], *, device: torch.device) -> Mapping[str, Tensor]:
     """Returns name → (K, ...), heads padded with zeros to the largest number of classes."""
     most = max(member.planned.class_count for member in members)
     stacked: dict[str, Tensor] = {}
@@ -45,7 +45,7 @@ def initial_values(members: Sequence[StackMember]) -> Mapping[str, Tensor]:
         parts = [member.values[name].detach() for member in members]
         if name.startswith("head."):
             parts = [functional.pad(part, (0, 0) * (part.ndim - 1) + (0, most - len(part))) for part in parts]
-        stacked[name] = torch.stack(parts)
+        stacked[name] = torch.stack(parts).to(device)
     return stacked
 
 

@@ -40,7 +40,7 @@ class StackedAdamW:
     matrix, however many parameters there are. `parameters` are leaves that share memory with these matrices.
 
     Args:
-        values: name → (members, ...) initial weights, copied.
+        values: name → (members, ...) initial weights, copied; the steps are done on their device.
         groups: each name is in one of them.
     """
 
@@ -87,14 +87,13 @@ class StackedAdamW:
         weights, gradient = self._weights[index], self._gradients[index]
         first, second, steps = self._first[index], self._second[index], self._steps[index]
         steps += 1
-        kind = weights.dtype
         if self._has_decay[index]:
-            weights.mul_((1 - rate * group.decays[:, None]).to(kind))
+            weights.mul_((1 - rate * group.decays[:, None]).to(weights))
         first.lerp_(gradient, 1 - BETAS[0])
         second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
         scale = (1 - BETAS[1] ** steps).sqrt()
-        denominator = second.sqrt().div_(scale.to(kind)).add_(EPSILON)
-        weights.sub_(first.div(denominator).mul_((rate / (1 - BETAS[0] ** steps)).to(kind)))
+        denominator = second.sqrt().div_(scale.to(weights)).add_(EPSILON)
+        weights.sub_(first.div(denominator).mul_((rate / (1 - BETAS[0] ** steps)).to(weights)))
 
     def keep(self, rows: Tensor) -> None:
         """Drops all members but those at `rows`; `parameters` are new leaves afterwards."""

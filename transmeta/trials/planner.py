@@ -29,6 +29,8 @@ LONG_S: Final = 1.0
 """A measurement that took longer than this is not repeated: what is done once in a process plays no part in it."""
 SMALLEST: Final = 8
 LARGEST: Final = 128
+SMOOTHING: Final = 0.25
+"""Weight of the newest unit in the running mean of what members take."""
 TOLERANCE: Final = 1e-3
 """Relative difference of the mean training loss after the first epochs at which a tier is turned off."""
 
@@ -52,6 +54,7 @@ class UnitPlanner:
         self._library = environment.library()
         self._book = CostBook(environment.cache_folder)
         self._cards: dict[tuple[str, str], ModelCard | None] = {}
+        self._member_s: dict[tuple[Structure | None, Tier], float] = {}
 
     def units(self, specs: Sequence[TrialSpec], *, workers: int) -> Sequence[UnitSpec]:
         """Returns each of `specs` in one unit, those of the largest groups first, for `workers` that share them."""
@@ -69,9 +72,18 @@ class UnitPlanner:
         return units
 
     def observe(self, unit: UnitSpec, *, results: Sequence[TrialResult], busy_s: float) -> None:
-        """Writes down what a unit cost."""
-        cost_s = sum(result.cost_s for result in results)
-        logger.info("%s unit of %d: %.3f s, of them %.3f in trials", unit.tier, len(unit.members), busy_s, cost_s)
+        """Logs what a unit took beside what earlier ones of its kind let expect, and learns from it."""
+        kind, count = self._structure(unit.members[0]), len(unit.members)
+        expected_s = self._member_s.get((kind, unit.tier))
+        logger.info(
+            "%s unit of %d: %.3f s, expected %s",
+            unit.tier,
+            count,
+            busy_s,
+            "nothing yet" if expected_s is None else f"{expected_s * count:.3f} s",
+        )
+        before = busy_s / count if expected_s is None else expected_s
+        self._member_s[kind, unit.tier] = before + SMOOTHING * (busy_s / count - before)
 
     def _structure(self, spec: TrialSpec) -> Structure | None:
         """Returns what the trial has to share with the others of a stack; None where it cannot be in one."""

@@ -70,6 +70,7 @@ class TrialRun:
             self._data,
             metric=spec.target.metric,
             seed=derive_seed(spec.seed, "fit"),
+            device=trial_device(),
             prefix=shared_prefix(plan, card=card, target=spec.target, environment=self._environment),
         )
         return planned, fit
@@ -103,6 +104,11 @@ class TrialRun:
         if self._planned is None:
             return None
         return self._record.keep(self._planned.model.state_dict(), card=self._card, data=self._data)
+
+
+def trial_device() -> torch.device:
+    """Returns the device that this process was given; Ray hides all others from it, and all if none was asked for."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def shared_prefix(plan: TransferPlan, *, card: ModelCard, target: Task, environment: Environment) -> SplitPrefix | None:

@@ -21,10 +21,8 @@ from transmeta.training.stack import Stack
 from transmeta.training.stack_member import StackMember
 from transmeta.trials.environment import Environment
 from transmeta.trials.record import Clock, TrialRecord
-from transmeta.trials.run import FAILURES, allowed_card, cached_data, shared_prefix
+from transmeta.trials.run import FAILURES, allowed_card, cached_data, shared_prefix, trial_device
 from transmeta.trials.unit import MemberMeasurement, UnitStep
-
-CPU = torch.device("cpu")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,7 +61,7 @@ class StackedUnit:
                 self._opened.append(_Opened(record=record, card=card, data=member.data))
                 members.append(member)
             if members:
-                self._stack = Stack(members)
+                self._stack = Stack(members, device=trial_device())
         self._charge(clock, range(len(self._opened)))
 
     @property
@@ -167,7 +165,7 @@ class _Builder:
                 start=start,
                 keep_prepared=planned.model.side is not None,
                 shift=plan.augment_shift if name == "train" else 0,
-                device=CPU,
+                device=trial_device(),
                 name=name,
                 prefix=prefix,
             )
@@ -197,6 +195,7 @@ class _Builder:
             planned, values = sibling(self._templates[key], plan, seed=seed)
             return planned, dict(values)
         planned = apply(plan, model=self._library.load(card), card=card, class_count=classes, seed=seed)
+        planned.model.to(trial_device())
         if is_shared:
             self._templates[key] = planned
         return planned, dict(planned.trained_values())
@@ -206,4 +205,6 @@ class _Builder:
 def _frozen_model(environment: Environment, card: ModelCard, class_count: int) -> PlannedModel:
     """Returns a source with nothing but a head to train; units share it, since they change none of it."""
     plan = TransferPlan(trainable=(), optimiser=OptimiserPlan(learning_rate=1e-3, epochs=1))
-    return apply(plan, model=environment.library().load(card), card=card, class_count=class_count, seed=0)
+    planned = apply(plan, model=environment.library().load(card), card=card, class_count=class_count, seed=0)
+    planned.model.to(trial_device())
+    return planned

@@ -31,9 +31,7 @@ def singles(digits, count: int) -> list[TrialSpec]:
     """Trials that share nothing: each changes other stages."""
     plans = [("partial_freeze", {"cut": 3, "epochs": 10}), ("surgical", {"stage": 2, "epochs": 10})]
     return [
-        TrialSpec(
-            pair=TaskPair(source="greek", target=digits), strategy=StrategySpec(name=name, params=params), seed=0
-        )
+        TrialSpec(pair=TaskPair(source="greek", target=digits), strategy=StrategySpec(name=name, params=params), seed=0)
         for name, params in plans[:count]
     ]
 
