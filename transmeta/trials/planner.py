@@ -19,7 +19,7 @@ from transmeta.trials.opening import open_unit
 from transmeta.trials.run import THREADS
 from transmeta.trials.unit import Tier, TrialUnit, UnitSpec
 
-PROBE_MEMBERS: Final = 4
+PROBE_MEMBERS: Final = 3
 """Members of the stack that is measured; the gain only grows with more of them."""
 STACK_BYTES: Final = 8 * 2**20
 """Weights, gradients and moments of a stack that stay in a processor's cache; larger stacks are slower on a CPU."""
