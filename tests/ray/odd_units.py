@@ -5,14 +5,13 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from transmeta.core.trial import Measurement, TrialId, TrialResult, TrialSpec, TrialStatus
+from transmeta.core.trial import TrialId, TrialResult, TrialSpec
 from transmeta.trials.environment import Environment
 from transmeta.trials.opening import SingleUnit
 from transmeta.trials.planning import OneByOne
-from transmeta.trials.unit import MemberMeasurement, Tier, UnitSpec, UnitStep
+from transmeta.trials.unit import Tier, UnitSpec, UnitStep
 
 OPENER = "odd_units:open_unit"
-TINY_OPENER = "odd_units:open_tiny_unit"
 KILLER = 666
 """The seed of a trial that kills its process after its first measurement."""
 RAISER = 667
@@ -58,39 +57,6 @@ class TurnsUnit:
 
     def parameter_count(self, trial: TrialId) -> int:
         return self._members[trial].parameter_count(trial)
-
-
-def open_tiny_unit(spec: UnitSpec, *, environment: Environment) -> "TinyUnit":
-    """Returns a unit that takes no time."""
-    return TinyUnit(spec.members[0])
-
-
-class TinyUnit:
-    """Shows a whole curve and ends at once."""
-
-    def __init__(self, spec: TrialSpec) -> None:
-        self._spec = spec
-        self.is_done = False
-
-    def advance(self) -> UnitStep:
-        self.is_done = True
-        curve = tuple(
-            Measurement(
-                epoch=n, progress=n / 9, progress_before=(n - 1) / 9, value=0.5, train_loss=1.0, cost_s=0.0, wall_s=0.0
-            )
-            for n in range(1, 10)
-        )
-        result = TrialResult(
-            spec=self._spec, status=TrialStatus.COMPLETED, curve=curve, score=0.5, test_score=0.5, parameter_count=1
-        )
-        shown = tuple(MemberMeasurement(trial=self._spec.id, measurement=measurement) for measurement in curve)
-        return UnitStep(measurements=shown, results=(result,))
-
-    def stop(self, trial: TrialId, *, reason: str) -> TrialResult:
-        raise NotImplementedError
-
-    def parameter_count(self, trial: TrialId) -> int:
-        return 1
 
 
 class InStacks:

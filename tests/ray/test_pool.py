@@ -13,14 +13,13 @@ import ray
 from ray.util import placement_group, remove_placement_group
 
 from transmeta.core.experience import MetaFeatures
-from transmeta.core.protocols import TrialExecutor
 from transmeta.core.trial import TrialStatus
 from transmeta.errors import InfeasibleError, UnavailableError
 from transmeta.execution.local import LocalExecutor
 from transmeta.execution.ray import crew, session
 from transmeta.execution.ray.pool import PoolExecutor
 from transmeta.execution.ray.resources import Resources
-from transmeta.experiments.search import Halving, PolicySearch, ReplaySearch
+from transmeta.experiments.search import Halving, PolicySearch
 from transmeta.models.library import scratch_card
 from transmeta.policies.random import RandomPolicy
 from transmeta.strategies.catalogue import SpaceProposer
@@ -29,7 +28,6 @@ from transmeta.testing.executor_cases import (
     CALM,
     TARGET,
     RecordingSearch,
-    TrialExecutorCases,
     example_trial,
     numbers,
     probe,
@@ -41,24 +39,8 @@ from transmeta.trials.environment import Environment
 
 LEFT_S = 10.0
 """A worker gets three seconds to put its work down; the long trial alone takes a minute."""
-DRIVER_S = 3e-3
-"""What the driver may spend on a unit that takes no time."""
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("two_cpus")]
-
-
-class TestPoolExecutor(TrialExecutorCases):
-    @pytest.fixture(autouse=True)
-    def closing(self, two_cpus):
-        self.opened = []
-        yield
-        for executor in self.opened:
-            executor.close()
-
-    def make_executor(self, environment) -> TrialExecutor:
-        executor = PoolExecutor(environment=environment)
-        self.opened.append(executor)
-        return executor
 
 
 @pytest.fixture(scope="module")
@@ -345,15 +327,3 @@ def test_a_pool_that_is_dropped_without_being_closed_gives_its_cpus_back(environ
 
     del pool
     wait_until(lambda: free_cpus() == 2)
-
-
-def test_the_driver_spends_little_on_a_unit(environment, odd):
-    search = ReplaySearch([probe(seed=seed) for seed in range(600)])
-    with PoolExecutor(environment=environment, opener=odd_units.TINY_OPENER) as pool:
-        list(pool.drive(ReplaySearch([probe(seed=seed) for seed in range(1000, 1020)])))
-        started_s = time.thread_time()
-        count = len(list(pool.drive(search)))
-        spent_s = time.thread_time() - started_s
-
-    assert count == 600
-    assert spent_s / count < DRIVER_S

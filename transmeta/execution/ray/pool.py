@@ -36,6 +36,8 @@ class PoolExecutor:
         workers: how many; None for as many as the cluster can run. There are never more than it has free.
         planner: makes units of trials.
         opener: import path of what opens units in a worker.
+        crew: workers that others use as well, with their own resources and opener, and whose owner closes them; None to
+            start some of its own.
     """
 
     name = "pool"
@@ -48,12 +50,14 @@ class PoolExecutor:
         workers: int | None = None,
         planner: Planner | None = None,
         opener: str = OPENER,
+        crew: Crew | None = None,
     ) -> None:
         self._environment = environment
         self._resources = resources or Resources()
         self._workers = workers
         self._planner = planner or OneByOne()
-        self._crew = Crew(resources=self._resources, opener=opener)
+        self._is_owner = crew is None
+        self._crew = crew or Crew(resources=self._resources, opener=opener)
         self._is_driving = False
 
     def __enter__(self) -> Self:
@@ -65,8 +69,9 @@ class PoolExecutor:
         self.close()
 
     def close(self) -> None:
-        """Ends the workers and gives back what they hold."""
-        self._crew.close()
+        """Ends the workers and gives back what they hold, unless they are somebody else's."""
+        if self._is_owner:
+            self._crew.close()
 
     @property
     def pids(self) -> Sequence[int]:
