@@ -14,6 +14,8 @@ from transmeta.training.files import write_atomically
 from transmeta.training.structure import Structure
 
 FILE: Final = "costs.json"
+MARGIN: Final = 0.8
+"""A stack has to be faster by more than the noise of a measurement."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ class TierCosts:
     @property
     def is_stacked(self) -> bool:
         """Whether trials of this kind are to be trained as stacks."""
-        return self.agrees and self.stack_s < self.single_s
+        return self.agrees and self.stack_s < MARGIN * self.single_s
 
 
 @final
