@@ -126,7 +126,7 @@ def measure(specs: Sequence[TrialSpec], *, environment: Environment) -> TierCost
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
-        # The first run loads the data, fills the caches and imports what the first step does: it is not what a trial costs.
+        # The first run loads the data, fills the caches and imports what a step needs: that is not what a trial costs.
         _first(open_unit(UnitSpec(members=(specs[0],)), environment=quiet), specs[0])
         loss, single_s = _first(open_unit(UnitSpec(members=(specs[0],)), environment=quiet), specs[0])
         stacked = UnitSpec(members=tuple(specs[: 2 if single_s > LONG_S else None]), tier=Tier.STACK)
