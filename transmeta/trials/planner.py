@@ -19,14 +19,16 @@ from transmeta.trials.opening import open_unit
 from transmeta.trials.run import THREADS
 from transmeta.trials.unit import Tier, TrialUnit, UnitSpec
 
-PROBE_MEMBERS: Final = 3
-"""Members of the stack that is measured; the gain only grows with more of them."""
+PROBE_S: Final = 0.3
+"""About what a measured stack may take: so many members as would take this one by one, but two at least."""
+PROBE_MEMBERS: Final = 16
+"""Most members of the stack that is measured; the gain only grows with more of them."""
 STACK_BYTES: Final = 8 * 2**20
 """Weights, gradients and moments of a stack that stay in a processor's cache; larger stacks are slower on a CPU."""
 STATE_BYTES: Final = 16
 """Bytes of these for one trained weight, in float32."""
-LONG_S: Final = 0.2
-"""Longer ones are measured once and on a stack of two: what is done once in a process plays little part in them."""
+LONG_S: Final = 0.15
+"""Longer ones are measured once: what is done once in a process plays little part in them."""
 SMALLEST: Final = 8
 LARGEST: Final = 128
 SMOOTHING: Final = 0.25
@@ -63,7 +65,7 @@ class UnitPlanner:
             groups.setdefault(self._structure(spec) or f"alone {index}", []).append(spec)
         units: list[UnitSpec] = []
         for shape, members in groups.items():
-            costs = None if isinstance(shape, str) or len(members) < 2 else self._costs(shape, members)
+            costs = None if isinstance(shape, str) or len(members) < 2 else self._costs(shape, members[0])
             if costs is None or not costs.is_stacked:
                 units += [UnitSpec(members=(spec,)) for spec in members]
                 continue
@@ -105,11 +107,11 @@ class UnitPlanner:
             self._cards[key] = card if card.is_allowed_for(spec.target) else None
         return self._cards[key]
 
-    def _costs(self, shape: Structure, members: Sequence[TrialSpec]) -> TierCosts:
+    def _costs(self, shape: Structure, spec: TrialSpec) -> TierCosts:
         kind = kind_of(shape)
         known = self._book.read(kind)
         if known is None:
-            known = measure(members[:PROBE_MEMBERS], environment=self._environment)
+            known = measure(spec, environment=self._environment)
             self._book.write(kind, known)
             logger.info("%s: %s", kind, known)
             if not known.agrees:
@@ -120,26 +122,29 @@ class UnitPlanner:
         return known
 
 
-def measure(specs: Sequence[TrialSpec], *, environment: Environment) -> TierCosts:
-    """Returns what the first epochs of `specs` cost as a stack, and those of the first of them by itself."""
+def measure(spec: TrialSpec, *, environment: Environment) -> TierCosts:
+    """Returns what the first epochs of a trial cost by itself, and in a stack with others of other seeds."""
     quiet = dataclasses.replace(environment, checkpoint_folder=None)
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
         # The first run loads the data, fills the caches and imports what a step needs: that is not what a trial costs.
-        _first(open_unit(UnitSpec(members=(specs[0],)), environment=quiet), specs[0])
-        loss, single_s = _first(open_unit(UnitSpec(members=(specs[0],)), environment=quiet), specs[0])
-        stacked = UnitSpec(members=tuple(specs[: 2 if single_s > LONG_S else None]), tier=Tier.STACK)
+        alone = UnitSpec(members=(spec,))
+        _first(open_unit(alone, environment=quiet), spec)
+        loss, single_s = _first(open_unit(alone, environment=quiet), spec)
+        count = max(2, min(PROBE_MEMBERS, int(PROBE_S / max(single_s, 1e-6))))
+        others = tuple(dataclasses.replace(spec, seed=spec.seed + k) for k in range(1, count))
+        stacked = UnitSpec(members=(spec, *others), tier=Tier.STACK)
         for _ in range(1 if single_s > LONG_S else 2):
             stack = open_unit(stacked, environment=quiet)
-            stacked_loss, stack_s = _first(stack, specs[0])
+            stacked_loss, stack_s = _first(stack, spec)
     finally:
         torch.set_num_threads(threads)
     agrees = (loss is None and stacked_loss is None) or (
         loss is not None and stacked_loss is not None and math.isclose(loss, stacked_loss, rel_tol=TOLERANCE)
     )
-    count = max(stack.parameter_count(spec.id) for spec in stacked.members)
-    return TierCosts(single_s=single_s, stack_s=stack_s, agrees=agrees, parameter_count=count)
+    weights = stack.parameter_count(spec.id)
+    return TierCosts(single_s=single_s, stack_s=stack_s, agrees=agrees, parameter_count=weights)
 
 
 def _first(unit: TrialUnit, spec: TrialSpec) -> tuple[float | None, float]:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import logging
 
@@ -21,9 +22,9 @@ def measured(monkeypatch):
     asked = []
     answers = {"linear_probe": FASTER, "partial_freeze": SLOWER, "bias_only": DIFFERENT}
 
-    def measure(specs, *, environment):
-        asked.append(tuple(spec.strategy.name for spec in specs))
-        return answers[specs[0].strategy.name]
+    def measure(spec, *, environment):
+        asked.append(spec.strategy.name)
+        return answers[spec.strategy.name]
 
     monkeypatch.setattr(planning, "measure", measure)
     return asked
@@ -70,14 +71,12 @@ def test_numbers_that_differ_turn_stacking_off_loudly(digits, environment, measu
 
 
 def test_a_kind_is_measured_once_on_a_machine(digits, environment, measured, tmp_path):
-    import dataclasses
-
     caching = dataclasses.replace(environment, cache_folder=str(tmp_path))
 
     UnitPlanner(environment=caching).units(many("linear_probe", digits, 8), workers=1)
     UnitPlanner(environment=caching).units(many("linear_probe", digits, 8), workers=1)
 
-    assert measured == [("linear_probe",) * planning.PROBE_MEMBERS]
+    assert measured == ["linear_probe"]
     assert len(json.loads((tmp_path / FILE).read_text())) == 1
 
 
@@ -91,7 +90,7 @@ def test_a_trial_that_cannot_be_run_is_left_to_say_so_itself(digits, environment
 
 
 def test_what_is_measured_for_real_agrees_and_says_what_is_faster(digits, environment):
-    costs = planning.measure(many("linear_probe", digits, 4), environment=environment)
+    costs = planning.measure(spec_for("linear_probe", target=digits), environment=environment)
 
     assert costs.agrees
     assert costs.single_s > 0
