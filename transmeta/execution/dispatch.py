@@ -7,7 +7,7 @@ from typing import Final, final
 
 from transmeta.core.protocols import Search
 from transmeta.core.trial import Measurement, TrialId, TrialResult, TrialSpec, TrialStatus, Verdict
-from transmeta.trials.planning import Planner
+from transmeta.trials.planning import Planner, running_mean
 from transmeta.trials.unit import UnitSpec, UnitStep
 
 ATTEMPTS: Final = 3
@@ -18,8 +18,6 @@ TRIALS_AHEAD: Final = 128
 """How many trials are asked for at once, for each worker, so that the planner finds some that fit together."""
 AHEAD_S: Final = 20.0
 """Trials that would wait longer than this are not asked for yet: a search may run out of time meanwhile."""
-SMOOTHING: Final = 0.25
-"""Weight of the newest unit in the running mean of what units take."""
 
 
 @final
@@ -176,11 +174,7 @@ class Dispatch:
 
     def _learn(self, assignment: Assignment) -> None:
         members = len(assignment.unit.members)
-        self._unit_s = _mean(self._unit_s, assignment.busy_s)
-        self._member_s = _mean(self._member_s, assignment.busy_s / members)
+        self._unit_s = running_mean(self._unit_s, assignment.busy_s)
+        self._member_s = running_mean(self._member_s, assignment.busy_s / members)
         if not assignment.losses:
             self._planner.observe(assignment.unit, results=tuple(assignment.results), busy_s=assignment.busy_s)
-
-
-def _mean(before: float | None, value: float) -> float:
-    return value if before is None else before + SMOOTHING * (value - before)

@@ -153,8 +153,8 @@ class Stack:
         return bool(self._epoch[row] < self._plan.probe_epochs)
 
     def _start(self, row: int) -> int:
-        is_whole = self._is_probing(row) or self._plan.cut is None
-        return self._stage_count if is_whole or self._plan.cut is None else self._plan.cut
+        cut = self._plan.cut
+        return self._stage_count if cut is None or self._is_probing(row) else cut
 
     def _open(self, member: StackMember, *, name: str, start: int) -> Inputs:
         key = (member.reader, name, start)

@@ -16,6 +16,7 @@ from transmeta.training.structure import Structure, structure
 from transmeta.trials.costs import CostBook, TierCosts, kind_of
 from transmeta.trials.environment import Environment
 from transmeta.trials.opening import open_unit
+from transmeta.trials.planning import running_mean
 from transmeta.trials.run import THREADS
 from transmeta.trials.unit import Tier, TrialUnit, UnitSpec
 
@@ -31,8 +32,6 @@ LONG_S: Final = 0.15
 """Longer ones are measured once: what is done once in a process plays little part in them."""
 SMALLEST: Final = 8
 LARGEST: Final = 128
-SMOOTHING: Final = 0.25
-"""Weight of the newest unit in the running mean of what members take."""
 TOLERANCE: Final = 1e-3
 """Relative difference of the mean training loss after the first epochs at which a tier is turned off."""
 
@@ -84,8 +83,7 @@ class UnitPlanner:
             busy_s,
             "nothing yet" if expected_s is None else f"{expected_s * count:.3f} s",
         )
-        before = busy_s / count if expected_s is None else expected_s
-        self._member_s[kind, unit.tier] = before + SMOOTHING * (busy_s / count - before)
+        self._member_s[kind, unit.tier] = running_mean(expected_s, busy_s / count)
 
     def _structure(self, spec: TrialSpec) -> Structure | None:
         """Returns what the trial has to share with the others of a stack; None where it cannot be in one."""

@@ -1,10 +1,18 @@
 """How the trials that a search asks for become units."""
 
 from collections.abc import Sequence
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
 from transmeta.core.trial import TrialResult, TrialSpec
 from transmeta.trials.unit import UnitSpec
+
+SMOOTHING: Final = 0.25
+"""Weight of the newest unit in a running mean of what units take."""
+
+
+def running_mean(before: float | None, value: float) -> float:
+    """Returns the running mean `before`, None at first, with one more value."""
+    return value if before is None else before + SMOOTHING * (value - before)
 
 
 class Planner(Protocol):

@@ -185,12 +185,10 @@ class _Builder:
         self, plan: TransferPlan, *, card: ModelCard, data: TaskData, seed: int
     ) -> tuple[PlannedModel, dict[str, torch.Tensor]]:
         classes = len(data.class_names)
-        if plan.cut is None and not plan.additions and plan.initialisation is Initialisation.SOURCE:
-            template = _frozen_model(self._environment, card, classes)
-            planned, values = sibling(template, plan, seed=seed)
-            return planned, dict(values)
         is_shared = plan.initialisation is Initialisation.SOURCE and not plan.additions
         key = (card.id, classes)
+        if is_shared and plan.cut is None:
+            self._templates.setdefault(key, _frozen_model(self._environment, card, classes))
         if is_shared and key in self._templates:
             planned, values = sibling(self._templates[key], plan, seed=seed)
             return planned, dict(values)
