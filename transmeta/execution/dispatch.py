@@ -48,6 +48,10 @@ class Assignment:
         """Whether it may be what its worker failed of: then it has a worker to itself, so that the next time shows."""
         return self.losses > 0
 
+    def curve(self, trial: TrialId) -> Sequence[Measurement]:
+        """Returns what a member has shown so far."""
+        return tuple(self._curves[trial])
+
     def show(self, trial: TrialId, measurement: Measurement) -> None:
         """Takes a measurement of a member that is running."""
         self._curves[trial].append(measurement)

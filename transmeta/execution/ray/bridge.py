@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from transmeta.core import codec
 from transmeta.core.protocols import Search
-from transmeta.core.trial import Measurement, TrialResult, TrialStatus
+from transmeta.core.trial import TrialResult, TrialStatus
 from transmeta.errors import InputError, UnsafeFileError
 from transmeta.execution.dispatch import Assignment, Dispatch
 from transmeta.execution.ray.worker import Answer, Errand, Stops
@@ -63,7 +63,6 @@ class Bridge:
         self._post = post
         self._rungs = (*search.rungs, *shares)
         self._open: dict[str, Assignment] = {}
-        self._curves: dict[str, list[Measurement]] = {}
         self._errors: dict[str, str] = {}
 
     def __deepcopy__(self, _: object) -> "Bridge":
@@ -83,14 +82,12 @@ class Bridge:
                 return None
             raise StopIteration
         self._open[tune_id] = assignment
-        self._curves[tune_id] = []
         errand = Errand(unit=assignment.unit, environment=self._environment, rungs=self._rungs)
         return {ERRAND: codec.dumps(errand), TICKET: tune_id}
 
     def report(self, tune_id: str, result: Mapping[str, str]) -> None:
         """Shows the search a step of a unit, and leaves its verdicts for the worker."""
         answer = codec.loads(Answer, result[ANSWER])
-        self._curves[tune_id] += [shown.measurement for shown in answer.measurements]
         results, stops = self._dispatch.absorb(
             self._open[tune_id], answer.as_step(), is_done=answer.is_done, busy_s=answer.busy_s
         )
@@ -126,25 +123,24 @@ class Bridge:
 
     def _stop(self, tune_id: str, *, parameter_count: int) -> None:
         (spec,) = self._open[tune_id].running
-        curve = tuple(self._curves[tune_id])
+        last = self._open[tune_id].curve(spec.id)[-1]
         folder = self._environment.checkpoint_folder
         stopped = TrialResult(
             spec=spec,
             status=TrialStatus.STOPPED,
-            curve=curve,
-            score=curve[-1].value,
-            cost_s=curve[-1].cost_s,
-            wall_s=curve[-1].wall_s,
+            score=last.value,
+            cost_s=last.cost_s,
+            wall_s=last.wall_s,
             parameter_count=parameter_count,
             reason="stopped by Tune's scheduler",
             checkpoint=str(Path(folder) / spec.id) if folder else None,
         )
         step = UnitStep(results=(stopped,))
-        self._dispatch.absorb(self._close(tune_id), step, is_done=True, busy_s=0.0)
-        self.finished.put(stopped)
+        results, _ = self._dispatch.absorb(self._close(tune_id), step, is_done=True, busy_s=0.0)
+        for ended in results:
+            self.finished.put(ended)
 
     def _close(self, tune_id: str) -> Assignment:
-        self._curves.pop(tune_id, None)
         self._errors.pop(tune_id, None)
         return self._open.pop(tune_id)
 
