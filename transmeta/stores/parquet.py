@@ -27,11 +27,15 @@ Step = tuple[float | None, float]
 """Value (None where nothing was measured, NaN where it diverged) and cost in seconds."""
 
 
-def export_table(experience: Sequence[Experience], path: Path) -> int:
+def export_table(experience: Sequence[Experience], path: Path, *, has_payload: bool = True) -> int:
     """Writes `experience` as a table with a row for each measurement, and returns how many trials it holds.
 
     Crashed trials are left out: they say nothing about a choice. A failed trial ends in a row whose value is NaN. The
     configuration is the arm, so that the same choice has the same name on every target.
+
+    Args:
+        has_payload: whether each trial is also written whole, for `import_experience`; without, the file is a fraction
+            of the size and says nothing of paths on this machine.
 
     Raises:
         InputError: if a trial is there twice or cannot be written, or the path cannot.
@@ -42,7 +46,6 @@ def export_table(experience: Sequence[Experience], path: Path) -> int:
     steps = [_steps(row.result) for row in rows]
     trials = _trial_columns(rows).take(pa.array([i for i, part in enumerate(steps) for _ in part], pa.int64()))
     is_last = [(i, at == len(part)) for i, part in enumerate(steps) for at in range(1, len(part) + 1)]
-    payloads = [storable_payload(row) for row in rows]
     columns = {
         "target": trials["target"],
         "config": trials["config"],
@@ -51,11 +54,13 @@ def export_table(experience: Sequence[Experience], path: Path) -> int:
         "cost_s": pa.array([cost_s for part in steps for _, cost_s in part], pa.float64()),
         "test_value": pa.array([_test(rows[i].result) if last else None for i, last in is_last], pa.float64()),
         **{name: trials[name] for name in trials.column_names if name not in ("target", "config")},
-        "payload": pa.array(
+    }
+    if has_payload:
+        payloads = [storable_payload(row) for row in rows]
+        columns["payload"] = pa.array(
             [text if at == 0 else None for text, part in zip(payloads, steps, strict=True) for at in range(len(part))],
             pa.string(),
-        ),
-    }
+        )
     write_table(pa.table(columns), path=path)
     return len(rows)
 

@@ -12,15 +12,19 @@ from transmeta.errors import DataError, UnknownNameError
 from transmeta.tasks.npz import read_npz
 from transmeta.tasks.pack_formats import FORMATS, PackFormat
 from transmeta.tasks.params import check_keys, existing, path_of, text_of
-from transmeta.tasks.pool import Pool, Pools, describe_pool, load_pool
+from transmeta.tasks.pool import CLASSES, Pool, Pools, describe_pool, load_pool, restricted
 from transmeta.training.data import TaskData
 
 PROVIDER: Final = "pack"
+COLOUR: Final = 4
+"""Axes of the array of colour images."""
 
 
 @final
 class PackTasks:
     """Tasks by the parameters `path`, of a pack or of a folder of packs, and `task`, such as `omniglot-angelic`.
+
+    The parameter `classes` restricts a task to so many of its classes (`pool.restricted`).
 
     At most 60 examples per class for training (`pool.limits_for`). Data sets, for the leak rule: each Omniglot
     alphabet of the evaluation set, each group of Tiny-ImageNet classes and each emoji vendor is its own; the
@@ -33,17 +37,17 @@ class PackTasks:
 
     def describe(self, params: Params, *, shots: int | None = None, seed: int = 0) -> Task:
         """Returns the task `task` of the pack or folder of packs at `path`."""
-        check_keys(params, known=("path", "task"), provider=PROVIDER)
+        check_keys(params, known=("path", "task", CLASSES), provider=PROVIDER)
         path = path_of(params, provider=PROVIDER)
-        name = text_of(params, "task", provider=PROVIDER)
-        file, pool = _find(path, name)
-        return describe_pool(pool, provider=PROVIDER, params={"path": str(file), "task": name}, shots=shots, seed=seed)
+        file, whole = _find(path, text_of(params, "task", provider=PROVIDER))
+        pool = restricted(whole, params, provider=PROVIDER)
+        return describe_pool(pool, provider=PROVIDER, params={**params, "path": str(file)}, shots=shots, seed=seed)
 
     def load(self, task: Task) -> TaskData:
         """Returns the arrays of `task`."""
         path = path_of(task.params, provider=PROVIDER)
         _, pool = _find(path, text_of(task.params, "task", provider=PROVIDER))
-        return load_pool(pool, task=task)
+        return load_pool(restricted(pool, task.params, provider=PROVIDER), task=task)
 
     @staticmethod
     def available(folder: Path) -> Sequence[Task]:
@@ -91,11 +95,12 @@ def _pools(file: Path, known: PackFormat) -> Pools:
 def _read(file: Path, known: PackFormat, mtime_ns: int) -> Pools:  # with the time in the key a new file is read again
     arrays = read_npz(file, required=("x", *known.per_image, *known.per_class))
     x = arrays["x"]
-    if x.dtype != np.uint8 or x.ndim not in (3, 4) or not len(x) or (x.ndim == 4 and x.shape[3] not in (1, 3)):
-        raise DataError(f"{file}: x is {x.dtype} {x.shape}, not grey or RGB images in uint8; make the pack again")
+    is_known = x.ndim in known.axes and (x.ndim < COLOUR or x.shape[-1] in (1, 3))
+    if x.dtype != np.uint8 or not len(x) or not is_known:
+        raise DataError(f"{file}: x is {x.dtype} {x.shape}, not {known.content} in uint8; make the pack again")
     for name in known.per_image:
         if arrays[name].shape != (len(x),):
-            raise DataError(f"{file}: {name} has shape {arrays[name].shape} for {len(x)} images; make the pack again")
+            raise DataError(f"{file}: {name} has shape {arrays[name].shape} for {len(x)} examples; make the pack again")
     if "y" in arrays and (arrays["y"].dtype.kind not in "iu" or arrays["y"].min() < 0):
         raise DataError(f"{file}: y has to be class indices from 0; make the pack again")
     for name in known.per_class:

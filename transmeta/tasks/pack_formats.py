@@ -26,6 +26,7 @@ class PackFormat:
         file: its name.
         per_image: names of the arrays with one entry per image, besides `x`.
         per_class: names of those with one entry per class.
+        content: what `x` holds, for messages, and the number of its axes.
         pools: the tasks in its arrays.
     """
 
@@ -33,6 +34,8 @@ class PackFormat:
     file: str
     per_image: tuple[str, ...]
     per_class: tuple[str, ...] = ()
+    content: str = "grey or RGB images"
+    axes: tuple[int, ...] = (3, 4)
     pools: Callable[[Arrays], Pools]
 
 
@@ -58,7 +61,39 @@ def _usps(arrays: Arrays) -> Pools:
 
 
 def _animals(arrays: Arrays) -> Pools:
-    return {"animals": lambda: without_copies(_images(arrays, name="animals", domain="silhouettes"))}
+    """Returns all classes as one task, and every second one as two smaller tasks of the same data set."""
+
+    def make(name: str, start: int, step: int) -> Pool:
+        every = dataclasses.replace(_images(arrays, name=name, domain="silhouettes"), dataset="animals")
+        return without_copies(selected(every, mask=every.y % step == start))
+
+    parts = {"animals": (0, 1), "animals-even": (0, 2), "animals-odd": (1, 2)}
+    return {name: functools.partial(make, name, *part) for name, part in parts.items()}
+
+
+def _udhr(arrays: Arrays) -> Pools:
+    """Returns a task per group of languages: which of them a text is in.
+
+    The counts of hashed character n-grams become square roots (as in a Hellinger kernel) of unit length, times the
+    square root of their number, so that the mean square of an input is one.
+    """
+    counts = np.sqrt(arrays["x"].astype(np.float32))
+    lengths = np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1.0)
+    x = (counts / lengths * np.sqrt(counts.shape[1])).astype(np.float32)
+    group_of = arrays["group"].astype(np.str_)
+
+    def make(name: str, group: str) -> Pool:
+        every = Pool(
+            name=name,
+            dataset=name,
+            domain="text",
+            x=x,
+            y=arrays["y"].astype(np.int64),
+            class_names=tuple(str(language) for language in arrays["language"]),
+        )
+        return without_copies(selected(every, mask=group_of[every.y] == group))
+
+    return {f"udhr-{group}": functools.partial(make, f"udhr-{group}", group) for group in map(str, np.unique(group_of))}
 
 
 def _cifar10(arrays: Arrays) -> Pools:
@@ -156,6 +191,15 @@ FORMATS: Final[tuple[PackFormat, ...]] = (
         per_image=("y", "is_val"),
         per_class=("name",),
         pools=_tinyimagenet,
+    ),
+    PackFormat(
+        family="udhr",
+        file="udhr1024.npz",
+        per_image=("y",),
+        per_class=("language", "group"),
+        content="counts of n-grams",
+        axes=(2,),
+        pools=_udhr,
     ),
     PackFormat(family="usps", file="usps_test32.npz", per_image=("y",), pools=_usps),
 )

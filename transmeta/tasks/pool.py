@@ -1,14 +1,13 @@
-"""Labelled images of one packaged task before they are split, and the task and arrays made of them."""
+"""Labelled examples of one packaged task before they are split, and the task and arrays made of them."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from transmeta.core.task import Modality, Params, Task
-from transmeta.errors import DataError, UnknownNameError
+from transmeta.errors import ConfigError, DataError, UnknownNameError
 from transmeta.tasks import fingerprint
 from transmeta.tasks.params import check_keys, text_of
 from transmeta.tasks.split import (
@@ -21,31 +20,34 @@ from transmeta.tasks.split import (
     content_groups,
     stratified,
 )
-from transmeta.training.data import Labels, TaskData
+from transmeta.training.data import Examples, Labels, TaskData
 from transmeta.training.seeding import derive_seed
-
-Images = npt.NDArray[np.uint8]
 
 TRAIN_CAP: Final = 60
 """Training examples per class when shots are not restricted."""
 FEW: Final = 10
+TABLE: Final = 2
+GREY: Final = 3
+"""Axes of the examples of a pool."""
+CLASSES: Final = "classes"
+"""The parameter that restricts a task to so many of its classes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pool:
-    """Labelled images of one task before they are split.
+    """Labelled examples of one task before they are split.
 
     Attributes:
-        x: uint8 (count, height, width) or (count, height, width, 3).
+        x: images uint8 (count, height, width) or (count, height, width, 3); or a table float32 (count, columns).
         y: int64 (count,), indices into `class_names`.
-        groups: (count,), equal for images that must stay in one split (font family, icon set, drawer); None for none.
-        test: (count,), true for the images that the publisher set aside for tests; None if all are to be split.
+        groups: (count,), equal for examples that must stay in one split (font family, icon set, drawer); None for none.
+        test: (count,), true for the examples that the publisher set aside for tests; None if all are to be split.
     """
 
     name: str
     dataset: str
     domain: str
-    x: Images
+    x: Examples
     y: Labels
     class_names: tuple[str, ...]
     groups: Index | None = None
@@ -98,11 +100,29 @@ def find_pool(pools: Pools, params: Params, *, provider: str) -> Pool:
         ConfigError: for unknown or missing parameters.
         UnknownNameError: if there is none of this name.
     """
-    check_keys(params, known=("task",), provider=provider)
+    check_keys(params, known=("task", CLASSES), provider=provider)
     name = text_of(params, "task", provider=provider)
     if name not in pools:
         raise UnknownNameError("task", name=name, known=pools)
-    return pools[name]()
+    return restricted(pools[name](), params, provider=provider)
+
+
+def restricted(pool: Pool, params: Params, *, provider: str) -> Pool:
+    """Returns `pool`, or so many of its classes as the parameter `classes` says, in a task named after their number.
+
+    Which ones is drawn by the task's name, so that everybody has the same; the data set stays the same for leaks.
+
+    Raises:
+        ConfigError: if `classes` is no whole number from 2 on.
+    """
+    if CLASSES not in params:
+        return pool
+    count = params[CLASSES]
+    if type(count) is not int or count < 2:
+        raise ConfigError(f"task provider {provider}: {CLASSES} = {count!r}; give a whole number from 2 on")
+    order = np.random.default_rng(derive_seed(0, CLASSES, pool.name)).permutation(len(pool.class_names))
+    chosen = selected(pool, mask=np.isin(pool.y, order[:count]))
+    return dataclasses.replace(chosen, name=f"{pool.name}-c{count}")
 
 
 def describe_pool(pool: Pool, *, provider: str, params: Params, shots: int | None, seed: int) -> Task:
@@ -118,8 +138,8 @@ def describe_pool(pool: Pool, *, provider: str, params: Params, shots: int | Non
         params=params,
         dataset=pool.dataset,
         domain=pool.domain,
-        modality=Modality.IMAGE,
-        shape=(*pool.x.shape[1:3], pool.x.shape[3] if pool.x.ndim == 4 else 1),
+        modality=Modality.TABULAR if pool.x.ndim == TABLE else Modality.IMAGE,
+        shape=_with_channels(pool.x).shape[1:],
         class_count=int(kept.sum()),
         fingerprint=_fingerprint(pool),
         shots=shots,
@@ -142,9 +162,8 @@ def load_pool(pool: Pool, *, task: Task) -> TaskData:
         test=limited.test[kept[pool.y[limited.test]]],
     )
     renumbered = (np.cumsum(kept) - 1)[pool.y]
-    x = pool.x if pool.x.ndim == 4 else pool.x[..., None]
     names = tuple(name for name, is_kept in zip(pool.class_names, kept, strict=True) if is_kept)
-    return used.take(x, renumbered.astype(np.int64), class_names=names)
+    return used.take(_with_channels(pool.x), renumbered.astype(np.int64), class_names=names)
 
 
 def describe_pools(pools: Pools, *, provider: str) -> tuple[Task, ...]:
@@ -153,6 +172,11 @@ def describe_pools(pools: Pools, *, provider: str) -> tuple[Task, ...]:
         describe_pool(make(), provider=provider, params={"task": name}, shots=None, seed=0)
         for name, make in pools.items()
     )
+
+
+def _with_channels(x: Examples) -> Examples:
+    """Returns tables and colour images as they are, and grey images with one channel."""
+    return x[..., None] if x.ndim == GREY else x
 
 
 def _fingerprint(pool: Pool) -> str:

@@ -73,6 +73,8 @@ def test_all_packs_of_a_folder_are_found(tmp_path: Path):
 
     assert tasks == {
         "animals": ("silhouettes", "animals"),
+        "animals-even": ("silhouettes", "animals"),
+        "animals-odd": ("silhouettes", "animals"),
         "emoji-noto": ("emoji", "emoji-noto"),
         "emoji-noto-v1": ("emoji", "emoji-noto"),
         "emoji-twemoji": ("emoji", "emoji-twemoji"),
