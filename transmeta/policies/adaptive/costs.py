@@ -1,0 +1,90 @@
+"""What a configuration costs on the present target: an effect of the configuration times one of the target.
+
+log cost = configuration + target + noise, fitted by alternating means; the target's effect is a ridge regression on its
+features, corrected by what the trials so far have cost. Letters: T known targets, C configurations, F features.
+"""
+
+import dataclasses
+from typing import Final, final
+
+import numpy as np
+
+from transmeta.policies.adaptive.rows import Array
+
+SMALLEST_COST: Final = 1e-4
+SWEEPS: Final = 20
+PENALTY: Final = 3.0
+PRIOR_DEVIATION: Final = 0.5
+"""Deviation of log cost between machines and kinds of targets."""
+NOISE_DEVIATION: Final = 0.25
+"""Deviation of log cost between trials of one configuration on one target."""
+
+
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CostModel:
+    """Effects of configurations and targets on the logarithm of a full run's cost.
+
+    Attributes:
+        configurations: (C,).
+        centre, scale: (F,) that standardise the target's features.
+        coefficients: (F,) and the mean effect of a target.
+    """
+
+    configurations: Array
+    centre: Array
+    scale: Array
+    coefficients: Array
+    mean: float
+
+    @classmethod
+    def fit(cls, cost: Array, *, features: Array) -> "CostModel":
+        """Returns the model of `cost` (T, C), NaN where not run, for targets of `features` (T, F), NaN where unknown.
+
+        A configuration that was never run gets the mean effect.
+        """
+        logs = np.log(np.maximum(cost, SMALLEST_COST))
+        is_known = ~np.isnan(logs)
+        targets = np.zeros(len(logs))
+        configurations = np.zeros(logs.shape[1])
+        for _ in range(SWEEPS):
+            configurations = _means(logs - targets[:, None], is_known, axis=0)
+            targets = _means(logs - configurations, is_known, axis=1)
+        was_run = is_known.any(axis=0)
+        configurations[~was_run] = configurations[was_run].mean() if was_run.any() else 0.0
+        centre, scale = _standardisation(features)
+        scores = _scores(features, centre, scale)
+        mean = float(targets.mean()) if len(targets) else 0.0
+        gram = scores.T @ scores + PENALTY * np.eye(scores.shape[1])
+        coefficients = np.linalg.solve(gram, scores.T @ (targets - mean)) if scores.size else np.zeros(scores.shape[1])
+        return cls(configurations=configurations, centre=centre, scale=scale, coefficients=coefficients, mean=mean)
+
+    def predict(self, features: Array, *, ratios: Array | None = None) -> Array:
+        """Returns the expected cost of full runs, (C,), on a target of `features` (F,).
+
+        Args:
+            ratios: log(paid / predicted without them) of the trials so far.
+        """
+        effect = self.mean + float(_scores(features[None], self.centre, self.scale)[0] @ self.coefficients)
+        if ratios is not None and ratios.size:
+            effect += float(ratios.sum()) / (ratios.size + (NOISE_DEVIATION / PRIOR_DEVIATION) ** 2)
+        return np.exp(self.configurations + effect)
+
+
+def _means(values: Array, is_known: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], *, axis: int) -> Array:
+    counts = np.maximum(is_known.sum(axis=axis), 1)
+    return np.asarray(np.where(is_known, values, 0.0).sum(axis=axis) / counts)
+
+
+def _standardisation(features: Array) -> tuple[Array, Array]:
+    if not features.size:
+        return np.zeros(features.shape[1]), np.ones(features.shape[1])
+    known = ~np.isnan(features)
+    counts = np.maximum(known.sum(axis=0), 1)
+    centre = np.where(known, features, 0.0).sum(axis=0) / counts
+    spread = np.sqrt((np.where(known, features - centre, 0.0) ** 2).sum(axis=0) / counts)
+    return centre, np.where(spread > SMALLEST_COST, spread, np.inf)
+
+
+def _scores(features: Array, centre: Array, scale: Array) -> Array:
+    return np.clip(np.nan_to_num((features - centre) / scale, nan=0.0), -5.0, 5.0)

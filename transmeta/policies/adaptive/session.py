@@ -1,0 +1,120 @@
+"""One search on one target: choose, look at what came out, weigh the known targets anew, choose again."""
+
+import dataclasses
+import math
+from typing import Final, final
+
+import numpy as np
+
+from transmeta.policies.adaptive.choice import next_move
+from transmeta.policies.adaptive.protocol import Move
+from transmeta.policies.adaptive.rows import Array, Indices, Rows
+from transmeta.policies.similarity import misranking, reweighted
+
+FAILED: Final = -1e30
+"""The utility of a run that diverged: worse than any other."""
+
+
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Knobs:
+    """How rows are weighted and moves are valued; chosen on left-out known targets.
+
+    Attributes:
+        blend: λ, the weight of the network's rows together; the known targets have 1 − λ.
+        tau: width of the neighbourhood, in standard deviations per feature; ∞ makes all known targets equal.
+        beta: how fast rows that rank what was observed wrongly lose their weight.
+        exponents: γ, how much the cost of a move counts; several are averaged.
+        is_partial: whether runs may be left at a rung before their end.
+    """
+
+    blend: float = 0.0
+    tau: float = math.inf
+    beta: float = 0.0
+    exponents: tuple[float, ...] = (1.0,)
+    is_partial: bool = False
+
+
+PORTFOLIO: Final = Knobs()
+"""With these the choices are those of the greedy regret portfolio."""
+
+
+@final
+class Spending:
+    """Paid and expected costs of one search. The unit is an evaluation, or the table's unit of cost.
+
+    Args:
+        cumulative: (C, K) expected cost of each rung from the start.
+        budget: to spend in all.
+    """
+
+    def __init__(self, *, cumulative: Array, budget: float) -> None:
+        self.cumulative = cumulative
+        self.left = budget
+
+    def remaining(self, paid: Indices) -> Array:
+        """Returns the expected cost of getting to each rung from the one that was `paid` (C,) for, (C, K)."""
+        reached = np.where(paid > 0, np.take_along_axis(self.cumulative, np.maximum(paid - 1, 0)[:, None], 1)[:, 0], 0.0)
+        return self.cumulative - reached[:, None]
+
+
+@final
+class AdaptiveSession:
+    """Chooses moves on one target. Its configurations are numbered as in `columns`.
+
+    Args:
+        rows: over the allowed configurations.
+        columns: (C,) their numbers outside.
+        steps: (C, K) the step of each rung.
+        spending: costs, and the budget that is left.
+    """
+
+    def __init__(self, rows: Rows, *, columns: Indices, steps: Indices, spending: Spending, knobs: Knobs) -> None:
+        self._rows = rows
+        self._columns = columns
+        self._place = {int(column): place for place, column in enumerate(columns)}
+        self._steps = steps
+        self._spending = spending
+        self._knobs = knobs
+        self._paid = np.zeros(len(columns), dtype=np.int64)
+        self._utility = np.full(len(columns), np.nan)
+        self.weights = rows.weights
+
+    def next(self) -> Move | None:
+        """Returns what to run next, and how far; None when nothing fits the budget."""
+        remaining = self._spending.remaining(self._paid)
+        if not self._knobs.is_partial:
+            remaining[:, :-1] = 0.0
+        if (self._utility == FAILED).any():
+            remaining[self._utility == FAILED] = 0.0
+        move = next_move(
+            self._rows.regret,
+            weights=self.weights,
+            paid=self._paid,
+            remaining=remaining,
+            left=self._spending.left,
+            exponents=self._knobs.exponents,
+        )
+        if move is None:
+            return None
+        place, rung = move
+        return Move(config=int(self._columns[place]), step=int(self._steps[place, rung]))
+
+    def tell(self, move: Move, values: Array, cost_s: Array, failed: bool) -> None:
+        """Takes the values of the new steps; the weights follow."""
+        place = self._place[move.config]
+        rung = int(np.searchsorted(self._steps[place], move.step, side="right"))
+        before = self._spending.remaining(self._paid)[place, rung - 1]
+        self._spending.left -= before
+        self._paid[place] = rung
+        is_diverged = failed or not len(values) or not np.isfinite(values[-1])
+        self._utility[place] = FAILED if is_diverged else float(values[-1])
+        if self._knobs.beta > 0:
+            self.weights = self._posterior()
+
+    def _posterior(self) -> Array:
+        """Returns the weights after what was observed: pairs are compared at the rungs that were reached."""
+        started = np.flatnonzero(self._paid)
+        predicted = self._rows.regret[:, started, self._paid[started] - 1]
+        mistakes = misranking(predicted, self._utility[started])
+        return reweighted(self._rows.weights, mistakes, beta=self._knobs.beta)
