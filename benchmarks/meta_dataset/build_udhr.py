@@ -45,7 +45,7 @@ def counts(text: str) -> npt.NDArray[np.uint8]:
     return np.minimum(found, 255).astype(np.uint8)
 
 
-def pack(declarations: Path, groups: Mapping[str, Sequence[str]]) -> Mapping[str, npt.NDArray[np.generic]]:
+def pack(declarations: Path, groups: Mapping[str, Sequence[str]]) -> dict[str, npt.NDArray[np.generic]]:
     """Returns the arrays of the pack; classes are languages, in the order of `groups`.
 
     Raises:
@@ -69,7 +69,7 @@ def main() -> None:
     options = parser.parse_args()
     arrays = pack(options.package / "declaration", tomllib.loads(LANGUAGES.read_text())["groups"])
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_atomically(options.out, buffer.getvalue())
     print(f"{options.out}: {len(arrays['x'])} texts in {len(arrays['language'])} languages")
 

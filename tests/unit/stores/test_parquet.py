@@ -40,6 +40,18 @@ def payload_with(text, replacement):
     return payload.replace(text, replacement)
 
 
+def test_a_table_without_payloads_reads_as_the_one_with_them_and_holds_no_trials(path, tmp_path):
+    rows = [example_experience()]
+    export_table(rows, path)
+    bare = tmp_path / "bare.parquet"
+
+    export_table(rows, bare, has_payload=False)
+
+    assert pq.read_table(bare).equals(pq.read_table(path).drop_columns(["payload"]))
+    with pytest.raises(ConfigError, match="payload"):
+        import_experience(bare)
+
+
 def test_every_trial_that_says_something_comes_back_equal(path):
     rows = [
         example_experience(example_spec(seed=seed), status=status, epochs=epochs, reason="naïve\0\n")
