@@ -7,9 +7,11 @@ from typing import Final, final
 import numpy as np
 
 from transmeta.policies.adaptive.choice import next_move
+from transmeta.policies.adaptive.posterior import Beliefs
 from transmeta.policies.adaptive.protocol import Move
 from transmeta.policies.adaptive.rows import Array, Indices, Rows
 from transmeta.policies.similarity import misranking, reweighted
+from transmeta.policies.table import WORST
 
 FAILED: Final = -1e30
 """The utility of a run that diverged: worse than any other."""
@@ -23,6 +25,7 @@ class Knobs:
     Attributes:
         blend: λ, the weight of the network's rows together; the known targets have 1 − λ.
         tau: width of the neighbourhood, in standard deviations per feature; ∞ makes all known targets equal.
+        sampled: weight of samples of the Gaussian process over configurations; all other rows have the rest.
         beta: how fast rows that rank what was observed wrongly lose their weight.
         exponents: γ, how much the cost of a move counts; several are averaged.
         is_partial: whether runs may be left at a rung before their end.
@@ -30,11 +33,14 @@ class Knobs:
 
     blend: float = 0.0
     tau: float = math.inf
+    sampled: float = 0.0
     beta: float = 0.0
     exponents: tuple[float, ...] = (1.0,)
     is_partial: bool = False
 
 
+DEFAULT: Final = Knobs(beta=0.5, exponents=(0.0, 0.5, 1.0), is_partial=True)
+"""What is not changed unless left-out targets clearly say so."""
 PORTFOLIO: Final = Knobs()
 """With these the choices are those of the greedy regret portfolio."""
 
@@ -46,15 +52,23 @@ class Spending:
     Args:
         cumulative: (C, K) expected cost of each rung from the start.
         budget: to spend in all.
+        is_actual: whether what was really paid counts, rather than what was expected.
     """
 
-    def __init__(self, *, cumulative: Array, budget: float) -> None:
+    def __init__(self, *, cumulative: Array, budget: float, is_actual: bool) -> None:
         self.cumulative = cumulative
         self.left = budget
+        self._is_actual = is_actual
+
+    def pay(self, expected: float, cost_s: Array) -> None:
+        """Takes what a move has cost off the budget."""
+        self.left -= float(cost_s.sum()) if self._is_actual else expected
 
     def remaining(self, paid: Indices) -> Array:
         """Returns the expected cost of getting to each rung from the one that was `paid` (C,) for, (C, K)."""
-        reached = np.where(paid > 0, np.take_along_axis(self.cumulative, np.maximum(paid - 1, 0)[:, None], 1)[:, 0], 0.0)
+        reached = np.where(
+            paid > 0, np.take_along_axis(self.cumulative, np.maximum(paid - 1, 0)[:, None], 1)[:, 0], 0.0
+        )
         return self.cumulative - reached[:, None]
 
 
@@ -69,8 +83,18 @@ class AdaptiveSession:
         spending: costs, and the budget that is left.
     """
 
-    def __init__(self, rows: Rows, *, columns: Indices, steps: Indices, spending: Spending, knobs: Knobs) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        *,
+        columns: Indices,
+        steps: Indices,
+        spending: Spending,
+        knobs: Knobs,
+        beliefs: Beliefs,
+    ) -> None:
         self._rows = rows
+        self._beliefs = beliefs
         self._columns = columns
         self._place = {int(column): place for place, column in enumerate(columns)}
         self._steps = steps
@@ -87,9 +111,10 @@ class AdaptiveSession:
             remaining[:, :-1] = 0.0
         if (self._utility == FAILED).any():
             remaining[self._utility == FAILED] = 0.0
+        regret, weights = self._now()
         move = next_move(
-            self._rows.regret,
-            weights=self.weights,
+            regret,
+            weights=weights,
             paid=self._paid,
             remaining=remaining,
             left=self._spending.left,
@@ -100,17 +125,34 @@ class AdaptiveSession:
         place, rung = move
         return Move(config=int(self._columns[place]), step=int(self._steps[place, rung]))
 
+    def _now(self) -> tuple[Array, Array]:
+        """Returns the rows and their weights, with the samples of what is believed now."""
+        share = self._knobs.sampled
+        if share == 0:
+            return self._rows.regret, self.weights
+        observed = np.flatnonzero((self._paid > 0) & (self._utility != FAILED))
+        sampled = self._beliefs.sample(
+            observed=observed, rungs=self._paid[observed] - 1, utility=self._utility[observed]
+        )
+        curves = np.clip(sampled[:, :, None] + self._beliefs.gaps, 0.0, WORST)
+        weights = np.concatenate([(1 - share) * self.weights, np.full(len(curves), share / len(curves))])
+        return np.concatenate([self._rows.regret, curves]), weights
+
     def tell(self, move: Move, values: Array, cost_s: Array, failed: bool) -> None:
         """Takes the values of the new steps; the weights follow."""
         place = self._place[move.config]
         rung = int(np.searchsorted(self._steps[place], move.step, side="right"))
         before = self._spending.remaining(self._paid)[place, rung - 1]
-        self._spending.left -= before
+        self._spending.pay(float(before), cost_s)
         self._paid[place] = rung
         is_diverged = failed or not len(values) or not np.isfinite(values[-1])
         self._utility[place] = FAILED if is_diverged else float(values[-1])
         if self._knobs.beta > 0:
             self.weights = self._posterior()
+
+    def reached(self, config: int) -> int:
+        """Returns how many rungs of the configuration were paid for."""
+        return int(self._paid[self._place[config]])
 
     def _posterior(self) -> Array:
         """Returns the weights after what was observed: pairs are compared at the rungs that were reached."""

@@ -61,10 +61,10 @@ class NetworkLearner:
             return start
         base = np.stack([encoder.encode(features_of(target), table.arms) for target in table.targets])
         is_known = np.ones(len(table.targets), dtype=np.bool_)
-        parts = _parts(table)
+        parts = parts_of([target.dataset for target in table.targets])
         folds = [
-            _fold(table, base, is_known=is_known, members=self.plan.members),
-            *(_fold(table, base, is_known=~part, members=self.plan.fold_members) for part in parts),
+            fold_without(table, base, is_known=is_known, members=self.plan.members),
+            *(fold_without(table, base, is_known=~part, members=self.plan.fold_members) for part in parts),
         ]
         datasets = [target.dataset for target in table.targets]
         ensemble, *others = train(
@@ -102,15 +102,16 @@ class NetworkLearner:
         return NetworkPolicy(table=table, proposer=self.proposer, encoder=encoder, ensemble=ensemble, knobs=PORTFOLIO)
 
 
-def _parts(table: RegretTable) -> tuple[npt.NDArray[np.bool_], ...]:
-    """Returns at most eight masks (T,) that share out the data sets; each is left out once."""
-    count = min(MOST_FOLDS, len(table.datasets))
-    fold_of = {dataset: index % count for index, dataset in enumerate(table.datasets)}
-    folds = np.array([fold_of[target.dataset] for target in table.targets])
+def parts_of(units: Sequence[str]) -> tuple[npt.NDArray[np.bool_], ...]:
+    """Returns at most eight masks (T,) that share out the distinct `units` (T,); each is left out once."""
+    distinct = sorted(set(units))
+    count = min(MOST_FOLDS, len(distinct))
+    fold_of = {unit: index % count for index, unit in enumerate(distinct)}
+    folds = np.array([fold_of[unit] for unit in units])
     return tuple(folds == index for index in range(count))
 
 
-def _fold(table: RegretTable, base: Array, *, is_known: npt.NDArray[np.bool_], members: int) -> Fold:
+def fold_without(table: RegretTable, base: Array, *, is_known: npt.NDArray[np.bool_], members: int) -> Fold:
     """Returns what members learn from that may see the targets `is_known`.
 
     The prior of an arm on a target never holds the target's own data set: on a new target it cannot either.

@@ -1,0 +1,262 @@
+"""The adaptive portfolio as a method: learns rows, a network and knobs from the known targets, starts searches.
+
+Source: the posterior-weighted portfolio extends the greedy portfolios of Xu et al. (Hydra, 2010) and Feurer et al.
+(Auto-sklearn 2.0, 2022) by weights of the known targets. Letters: T known targets, C configurations, K rungs, M members.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Final, final
+
+import numpy as np
+
+from transmeta.policies.adaptive.costs import CostModel
+from transmeta.policies.adaptive.knowledge import features_of, full_cost, present_of, regret_table
+from transmeta.policies.adaptive.posterior import SAMPLES, Beliefs, covariance_of
+from transmeta.policies.adaptive.protocol import Array, Curves, Flags, Indices, Present
+from transmeta.policies.adaptive.rows import at_rungs, cover, rung_gaps, rung_steps, without_gaps
+from transmeta.policies.adaptive.session import PORTFOLIO, AdaptiveSession, Knobs, Spending
+from transmeta.policies.adaptive.tuning import Case, choose_knobs
+from transmeta.policies.network.encoding import Encoder
+from transmeta.policies.network.ensemble import Ensemble
+from transmeta.policies.network.learner import fold_without, parts_of
+from transmeta.policies.network.training import Fold, TrainingPlan, train
+from transmeta.policies.similarity import distances
+from transmeta.policies.table import WORST, RegretTable, regret_scale
+from transmeta.training.seeding import derive_seed
+
+FEWEST_UNITS: Final = 3
+"""With fewer groups of known targets nothing can be left out, so the portfolio's knobs stand."""
+NOISE: Final = 0.02
+"""Variance of a full run's regret between seeds."""
+
+
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptiveMethod:
+    """Learns the adaptive portfolio.
+
+    Attributes:
+        name: in tables; ablations have others.
+        evaluations: that the knobs are chosen for.
+        knobs: to use without choosing; None to choose.
+        by_domain: whether whole domains are left out to choose the knobs, as for a target of a new domain.
+        has_network, has_pair_features, has_target_features: whether these are used.
+    """
+
+    name: str = "adaptive"
+    evaluations: int = 20
+    knobs: Knobs | None = None
+    by_domain: bool = False
+    has_network: bool = True
+    has_pair_features: bool = True
+    has_target_features: bool = True
+    plan: TrainingPlan = dataclasses.field(default_factory=TrainingPlan)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the seed matters: not for the choices."""
+        return False
+
+    def learn(self, curves: Curves, *, seed: int) -> "AdaptiveLearned":
+        """Returns what is learned from `curves`; the seed is that of the network."""
+        curves = self._seen(curves)
+        table = regret_table(curves)
+        rungs = at_rungs(curves.regret, curves.steps)
+        units = curves.domains if self.by_domain and len(set(curves.domains)) > FEWEST_UNITS else curves.groups
+        masks = parts_of(units)
+        ensembles, inputs, encoder = self._networks(curves, table, masks, seed=seed)
+        learned = AdaptiveLearned(
+            sources=curves.sources,
+            table=table,
+            rungs=rungs,
+            knobs=self.knobs or PORTFOLIO,
+            encoder=encoder,
+            ensemble=ensembles[0] if ensembles else None,
+            costs=CostModel.fit(full_cost(curves), features=_matrix(curves)),
+            residuals=_residuals(table, masks, ensembles, inputs),
+            scales=np.array(
+                [regret_scale(row[~np.isnan(row)]) if (~np.isnan(row)).any() else 1.0 for row in curves.final]
+            ),
+            feature_names=tuple(curves.target_features),
+            has_pair_features=self.has_pair_features,
+        )
+        if self.knobs is not None or len(masks) < FEWEST_UNITS:
+            return learned
+        cases = [
+            learned.case(
+                curves,
+                t,
+                known=~mask,
+                ensemble=ensembles[1 + i] if ensembles else None,
+                inputs=inputs[1 + i] if ensembles else None,
+            )
+            for i, mask in enumerate(masks)
+            for t in np.flatnonzero(mask)
+        ]
+        chosen = choose_knobs(cases, evaluations=self.evaluations, has_network=bool(ensembles))
+        return dataclasses.replace(learned, knobs=chosen)
+
+    def _seen(self, curves: Curves) -> Curves:
+        if not self.has_pair_features:
+            curves = dataclasses.replace(curves, pair_features={})
+        if not self.has_target_features:
+            curves = dataclasses.replace(curves, target_features={})
+        return curves
+
+    def _networks(
+        self, curves: Curves, table: RegretTable, masks: Sequence[Flags], *, seed: int
+    ) -> tuple[Sequence[Ensemble], Sequence[Array], Encoder | None]:
+        has_features = curves.sources is not None and curves.strategies is not None and curves.target_features
+        if not self.has_network or not has_features or len(masks) < FEWEST_UNITS:
+            return (), (), None
+        encoder = Encoder.fit(table)
+        base = np.stack(
+            [
+                encoder.encode(features_of(present_of(curves, t), sources=curves.sources), table.arms)
+                for t in range(len(table.targets))
+            ]
+        )
+        everything = np.ones(len(table.targets), dtype=np.bool_)
+        folds: list[Fold] = [
+            fold_without(table, base, is_known=everything, members=self.plan.members),
+            *(fold_without(table, base, is_known=~mask, members=self.plan.fold_members) for mask in masks),
+        ]
+        ensembles = train(
+            folds, regret=table.regret, groups=curves.groups, plan=self.plan, seed=derive_seed(seed, "network")
+        )
+        return ensembles, [fold.inputs for fold in folds], encoder
+
+
+def _residuals(
+    table: RegretTable, masks: Sequence[Flags], ensembles: Sequence[Ensemble], inputs: Sequence[Array]
+) -> Array:
+    """Returns regret less what networks that had not seen the target predicted, (T, C); 0 where not tried."""
+    residuals = np.zeros(table.regret.shape)
+    for i, mask in enumerate(masks if ensembles else ()):
+        for t in np.flatnonzero(mask):
+            residuals[t] = np.nan_to_num(table.regret[t] - ensembles[1 + i].regret(inputs[1 + i][t]).mean(axis=0))
+    return residuals
+
+
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AdaptiveLearned:
+    """What is known: the targets' regrets at the rungs, (T, C, K), the network, the costs and the knobs."""
+
+    sources: tuple[str, ...] | None
+    table: RegretTable
+    rungs: Array
+    knobs: Knobs
+    encoder: Encoder | None
+    ensemble: Ensemble | None
+    costs: CostModel
+    residuals: Array
+    scales: Array
+    feature_names: tuple[str, ...]
+    has_pair_features: bool
+
+    def start(self, present: Present, *, seed: int) -> AdaptiveSession:
+        """Returns a search on the target; deterministic."""
+        columns = np.flatnonzero(present.is_allowed)
+        features = features_of(self._seen(present), sources=self.sources)
+        members = np.zeros((0, len(self.table.arms)))
+        if self.ensemble is not None and self.encoder is not None:
+            inputs = self.encoder.encode(features, self.table.arms)
+            members = self.ensemble.regret(inputs)
+        everything = np.ones(len(self.rungs), dtype=np.bool_)
+        case = self._case(features, columns, known=everything, members=members)
+        steps = rung_steps(present.steps[columns])
+        case = dataclasses.replace(case, steps=steps)
+        return case.session(self.knobs, columns=columns, spending=self._spending(present, columns, steps))
+
+    def case(self, curves: Curves, t: int, *, known: Flags, ensemble: Ensemble | None, inputs: Array | None) -> Case:
+        """Returns a known target as if it were new, with the known targets `known` (T,) alone."""
+        present = present_of(curves, t)
+        columns = np.flatnonzero(present.is_allowed)
+        features = features_of(present, sources=self.sources)
+        members = np.zeros((0, len(self.table.arms)))
+        if ensemble is not None and inputs is not None:
+            members = ensemble.regret(inputs[t])
+        case = self._case(features, columns, known=known, members=members)
+        return dataclasses.replace(
+            case,
+            group=curves.groups[t],
+            truth=self.rungs[t][columns],
+            utility=_utility(curves, t, columns),
+            steps=rung_steps(present.steps[columns]),
+        )
+
+    def _case(self, features: object, columns: Indices, *, known: Flags, members: Array) -> Case:
+        from transmeta.core.experience import MetaFeatures
+
+        assert isinstance(features, MetaFeatures)
+        is_allowed = np.zeros(len(self.table.arms), dtype=np.bool_)
+        is_allowed[columns] = True
+        is_heard = known & cover(self.rungs, is_allowed)
+        if not is_heard.any():
+            is_heard = known
+        rungs = self.rungs[is_heard][:, columns]
+        targets = [target for target, is_kept in zip(self.table.targets, is_heard, strict=True) if is_kept]
+        gaps = rung_gaps(rungs)
+        whole = without_gaps(rungs)
+        expected = members[:, columns].mean(axis=0) if len(members) else whole[:, :, -1].mean(axis=0)
+        residuals = self.residuals[is_heard][:, columns] if len(members) else whole[:, :, -1] - expected
+        predicted = np.clip(members[:, columns][:, :, None] + gaps, 0.0, WORST)
+        return Case(
+            group="",
+            known=whole,
+            squared=distances(targets, features),
+            members=predicted,
+            truth=np.zeros((0, 0)),
+            utility=np.zeros((0, 0)),
+            steps=np.zeros((0, 0), dtype=np.int64),
+            beliefs=Beliefs(
+                mean=-expected,
+                covariance=covariance_of(residuals),
+                noise=_noise(rungs),
+                gaps=gaps,
+                scale=float(np.median(self.scales[is_heard])),
+                normal=np.random.default_rng(0).standard_normal((SAMPLES, len(columns))),
+            ),
+        )
+
+    def _seen(self, present: Present) -> Present:
+        if not self.has_pair_features:
+            present = dataclasses.replace(present, pair_features={})
+        return dataclasses.replace(
+            present,
+            target_features={
+                name: present.target_features[name] for name in self.feature_names if name in present.target_features
+            },
+        )
+
+    def _spending(self, present: Present, columns: Indices, steps: Indices) -> Spending:
+        shares = steps / np.maximum(present.steps[columns], 1)[:, None]
+        allowance = present.allowance
+        if allowance.cost_s is None:
+            return Spending(cumulative=shares, budget=allowance.evaluations or np.inf, is_actual=False)
+        features = np.array([present.target_features.get(name, np.nan) for name in self.feature_names])
+        cost = self.costs.predict(features)[columns]
+        return Spending(cumulative=shares * cost[:, None], budget=allowance.cost_s, is_actual=True)
+
+
+def _noise(rungs: Array) -> Array:
+    """Returns the variance with which a value at a rung tells the final one, (C, K), over the known targets."""
+    difference = rungs - rungs[:, :, -1:]
+    with np.errstate(invalid="ignore"):
+        spread = np.nanvar(difference, axis=(0, 1))
+    return np.broadcast_to(NOISE + np.nan_to_num(spread), rungs.shape[1:])
+
+
+def _utility(curves: Curves, t: int, columns: Indices) -> Array:
+    """Returns the values at the rungs of a known target, (C, K); NaN where it had diverged."""
+    steps = rung_steps(curves.steps[t][columns])
+    values = np.take_along_axis(curves.values[t][columns], np.clip(steps - 1, 0, curves.values.shape[2] - 1), axis=1)
+    return np.where(curves.failed[t][columns][:, None] & (steps == steps[:, -1:]), np.nan, values)
+
+
+def _matrix(curves: Curves) -> Array:
+    if not curves.target_features:
+        return np.zeros((len(curves.targets), 0))
+    return np.stack(list(curves.target_features.values()), axis=1)

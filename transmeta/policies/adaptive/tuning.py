@@ -1,0 +1,136 @@
+"""Chooses the knobs on known targets that are left out, one after the other, with the greedy portfolio to fall back on.
+
+Letters: R rows, C configurations, K rungs, M members.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import Final, final
+
+import numpy as np
+
+from transmeta.policies.adaptive.posterior import Beliefs
+from transmeta.policies.adaptive.protocol import Array, Indices
+from transmeta.policies.adaptive.rows import Rows
+from transmeta.policies.adaptive.session import DEFAULT, AdaptiveSession, Knobs, Spending
+from transmeta.policies.similarity import closeness
+from transmeta.policies.table import WORST
+
+BLENDS: Final = (0.0, 0.25, 0.5, 0.75)
+TAUS: Final = (math.inf, 1.0, 0.5)
+SAMPLED: Final = (0.0, 0.5, 0.9)
+BETAS: Final = (0.0, 0.5, 1.0, 2.0)
+EXPONENTS: Final = ((0.0, 0.5, 1.0), (1.0,))
+LEAST_GAIN: Final = 1.0
+"""Standard errors by which a knob must beat the one before it on the left-out groups."""
+
+
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Case:
+    """A target to choose on, and what is known without it.
+
+    Attributes:
+        group: the unit of the statistics.
+        known: (R, C, K) regrets of the known targets, without gaps.
+        squared: (R,) distances d² to them.
+        members: (M, C, K) predictions of the network.
+        truth: (C, K) regret of the target itself.
+        utility: (C, K) its values, NaN where it diverged.
+        steps: (C, K) the step of each rung.
+        beliefs: over the configurations' final regrets.
+    """
+
+    group: str
+    known: Array
+    squared: Array
+    members: Array
+    truth: Array
+    utility: Array
+    steps: Indices
+    beliefs: Beliefs
+
+    def rows(self, knobs: Knobs) -> Rows:
+        """Returns the rows, weighted by `knobs`."""
+        near = closeness(self.squared, tau=knobs.tau)
+        if knobs.blend == 0 or not len(self.members):
+            return Rows(regret=self.known, weights=near, known=len(self.known))
+        share = np.full(len(self.members), knobs.blend / len(self.members))
+        return Rows(
+            regret=np.concatenate([self.known, self.members]),
+            weights=np.concatenate([(1 - knobs.blend) * near, share]),
+            known=len(self.known),
+        )
+
+    def session(self, knobs: Knobs, *, columns: Indices, spending: Spending) -> AdaptiveSession:
+        """Returns a search on the target; its configurations are `columns` outside."""
+        return AdaptiveSession(
+            self.rows(knobs), columns=columns, steps=self.steps, spending=spending, knobs=knobs, beliefs=self.beliefs
+        )
+
+
+def choose_knobs(cases: Sequence[Case], *, evaluations: int, has_network: bool) -> Knobs:
+    """Returns the knobs with the least anytime regret on `cases`, found one knob at a time from the portfolio's."""
+    units = sorted({case.group for case in cases})
+    best, best_losses = DEFAULT, _losses(cases, DEFAULT, units, evaluations=evaluations)
+    for alternatives in _alternatives(has_network=has_network, has_rungs=_has_rungs(cases)):
+        start = best
+        for change in alternatives:
+            knobs = dataclasses.replace(start, **change)
+            losses = _losses(cases, knobs, units, evaluations=evaluations)
+            gain = best_losses - losses
+            error = float(gain.std(ddof=1)) / math.sqrt(len(units)) if len(units) > 1 else math.inf
+            if gain.mean() > LEAST_GAIN * error + 1e-12:
+                best, best_losses = knobs, losses
+    return best
+
+
+def _alternatives(*, has_network: bool, has_rungs: bool) -> Iterator[Sequence[dict[str, object]]]:
+    if has_network:
+        yield [{"blend": blend} for blend in BLENDS[1:]]
+    yield [{"tau": tau} for tau in TAUS[1:]]
+    if has_rungs:
+        yield [{"is_partial": True, "exponents": exponents} for exponents in EXPONENTS]
+    yield [{"sampled": sampled} for sampled in SAMPLED]
+    yield [{"beta": beta} for beta in BETAS]
+    if has_network:
+        yield [{"blend": blend} for blend in BLENDS]
+
+
+def _has_rungs(cases: Sequence[Case]) -> bool:
+    return any((case.steps[:, :1] < case.steps[:, -1:]).any() for case in cases)
+
+
+def _losses(cases: Sequence[Case], knobs: Knobs, units: Sequence[str], *, evaluations: int) -> Array:
+    losses: dict[str, list[float]] = {unit: [] for unit in units}
+    for case in cases:
+        losses[case.group].append(float(replay(case, knobs, evaluations=evaluations).mean()))
+    return np.array([np.mean(losses[unit]) for unit in units])
+
+
+def replay(case: Case, knobs: Knobs, *, evaluations: int) -> Array:
+    """Returns the incumbent's regret after 1, 2, ... evaluations, (evaluations,), in steps of whole rungs."""
+    shares = case.steps / np.maximum(case.steps[:, -1:], 1)
+    session = case.session(
+        knobs,
+        columns=np.arange(len(case.steps)),
+        spending=Spending(cumulative=shares, budget=float(evaluations), is_actual=False),
+    )
+    reached: dict[int, tuple[float, float]] = {}
+    regrets = np.full(evaluations, WORST)
+    spent, done = 0.0, 0
+    incumbent = WORST
+    while (move := session.next()) is not None:
+        rung = int(np.searchsorted(case.steps[move.config], move.step, side="right")) - 1
+        before = session.reached(move.config)
+        spent += shares[move.config, rung] - (shares[move.config, before - 1] if before else 0.0)
+        upto = min(int(spent - 1e-9), evaluations)
+        regrets[done:upto] = incumbent
+        done = max(done, upto)
+        value = float(case.utility[move.config, rung])
+        session.tell(move, np.array([value]), np.zeros(1), failed=math.isnan(value))
+        reached[move.config] = (-math.inf if math.isnan(value) else value, float(case.truth[move.config, rung]))
+        incumbent = max(reached.values())[1]
+    regrets[done:] = incumbent
+    return regrets
