@@ -64,7 +64,7 @@ def describe(
     if not columns:
         return ()
     mean, spread = _moments(rows)
-    level, log_scale = _level(table, features.target, features.pairs)
+    level, log_scale = level_of(table, features.target, features.pairs)
     scale = float(np.exp(log_scale.mean))
     observed = list(now.observed)
     noise = np.sqrt(np.mean(scale**2 * spread**2)) + 1e-9
@@ -136,7 +136,7 @@ def _corrected(prior: Normal, *, errors: Array, noise: float) -> Normal:
     return Normal(mean=prior.mean + gain * float(errors.mean()), deviation=prior.deviation * float(np.sqrt(1 - gain)))
 
 
-def _level(table: RegretTable, target: Features, pairs: Mapping[str, Features]) -> tuple[Normal, Normal]:
+def level_of(table: RegretTable, target: Features, pairs: Mapping[str, Features]) -> tuple[Normal, Normal]:
     """Returns the present target's best utility and the logarithm of its scale."""
     known = [{**item.features, **_best_pairs(item.pairs)} for item in table.targets]
     scores, now = standard_scores(known, {**target, **_best_pairs(pairs)})

@@ -174,6 +174,16 @@ class RegretTable:
             cost_s=self.cost_s[block],
         )
 
+    def take(self, rows: npt.NDArray[np.int64]) -> "RegretTable":
+        """Returns the table of some targets, with all arms."""
+        return self._of(
+            targets=tuple(self.targets[i] for i in rows),
+            arms=self.arms,
+            utility=self.utility[rows],
+            regret=self.regret[rows],
+            cost_s=self.cost_s[rows],
+        )
+
     def columns(self) -> dict[str, int]:
         """Returns arm key → column."""
         return {arm.key: column for column, arm in enumerate(self.arms)}

@@ -1,7 +1,8 @@
 """What a configuration costs on the present target: an effect of the configuration times one of the target.
 
-log cost = configuration + target + noise, fitted by alternating means; the target's effect is a ridge regression on its
-features, corrected by what the trials so far have cost. Letters: T known targets, C configurations, F features.
+log cost = configuration + target + configuration × features + noise: alternating means, then ridge regressions of the
+target's effect and of what is left of each configuration on the target's features; corrected by what the trials so far
+have cost. Letters: T known targets, C configurations, F features.
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ from transmeta.policies.adaptive.rows import Array
 SMALLEST_COST: Final = 1e-4
 SWEEPS: Final = 20
 PENALTY: Final = 3.0
+SLOPE_PENALTY: Final = 5.0
 PRIOR_DEVIATION: Final = 0.5
 """Deviation of log cost between machines and kinds of targets."""
 NOISE_DEVIATION: Final = 0.25
@@ -29,12 +31,14 @@ class CostModel:
         configurations: (C,).
         centre, scale: (F,) that standardise the target's features.
         coefficients: (F,) and the mean effect of a target.
+        slopes: (F, C) by which a configuration depends on the features more than others do.
     """
 
     configurations: Array
     centre: Array
     scale: Array
     coefficients: Array
+    slopes: Array
     mean: float
 
     @classmethod
@@ -57,7 +61,16 @@ class CostModel:
         mean = float(targets.mean()) if len(targets) else 0.0
         gram = scores.T @ scores + PENALTY * np.eye(scores.shape[1])
         coefficients = np.linalg.solve(gram, scores.T @ (targets - mean)) if scores.size else np.zeros(scores.shape[1])
-        return cls(configurations=configurations, centre=centre, scale=scale, coefficients=coefficients, mean=mean)
+        left = np.where(is_known, logs - configurations - targets[:, None], 0.0)
+        slopes = np.linalg.solve(gram + SLOPE_PENALTY * np.eye(scores.shape[1]), scores.T @ left)
+        return cls(
+            configurations=configurations,
+            centre=centre,
+            scale=scale,
+            coefficients=coefficients,
+            slopes=slopes,
+            mean=mean,
+        )
 
     def predict(self, features: Array, *, ratios: Array | None = None) -> Array:
         """Returns the expected cost of full runs, (C,), on a target of `features` (F,).
@@ -65,10 +78,11 @@ class CostModel:
         Args:
             ratios: log(paid / predicted without them) of the trials so far.
         """
-        effect = self.mean + float(_scores(features[None], self.centre, self.scale)[0] @ self.coefficients)
+        scores = _scores(features[None], self.centre, self.scale)[0]
+        effect = self.mean + float(scores @ self.coefficients)
         if ratios is not None and ratios.size:
             effect += float(ratios.sum()) / (ratios.size + (NOISE_DEVIATION / PRIOR_DEVIATION) ** 2)
-        return np.exp(self.configurations + effect)
+        return np.exp(self.configurations + effect + scores @ self.slopes)
 
 
 def _means(values: Array, is_known: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], *, axis: int) -> Array:

@@ -10,23 +10,27 @@ from typing import Final, final
 
 import numpy as np
 
+from transmeta.core.experience import MetaFeatures
 from transmeta.policies.adaptive.costs import CostModel
 from transmeta.policies.adaptive.knowledge import features_of, full_cost, present_of, regret_table
 from transmeta.policies.adaptive.posterior import SAMPLES, Beliefs, covariance_of
 from transmeta.policies.adaptive.protocol import Array, Curves, Flags, Indices, Present
 from transmeta.policies.adaptive.rows import at_rungs, cover, rung_gaps, rung_steps, without_gaps
 from transmeta.policies.adaptive.session import PORTFOLIO, AdaptiveSession, Knobs, Spending
-from transmeta.policies.adaptive.tuning import Case, choose_knobs
+from transmeta.policies.adaptive.tuning import Case, choose_knobs, interval_width, thinned
+from transmeta.policies.forecast import Normal, level_of
 from transmeta.policies.network.encoding import Encoder
 from transmeta.policies.network.ensemble import Ensemble
 from transmeta.policies.network.learner import fold_without, parts_of
 from transmeta.policies.network.training import Fold, TrainingPlan, train
 from transmeta.policies.similarity import distances
-from transmeta.policies.table import WORST, RegretTable, regret_scale
+from transmeta.policies.table import WORST, RegretTable
 from transmeta.training.seeding import derive_seed
 
 FEWEST_UNITS: Final = 3
 """With fewer groups of known targets nothing can be left out, so the portfolio's knobs stand."""
+MOST_CASES: Final = 36
+"""Known targets that the knobs are chosen on; more take time in proportion."""
 NOISE: Final = 0.02
 """Variance of a full run's regret between seeds."""
 
@@ -75,13 +79,11 @@ class AdaptiveMethod:
             ensemble=ensembles[0] if ensembles else None,
             costs=CostModel.fit(full_cost(curves), features=_matrix(curves)),
             residuals=_residuals(table, masks, ensembles, inputs),
-            scales=np.array(
-                [regret_scale(row[~np.isnan(row)]) if (~np.isnan(row)).any() else 1.0 for row in curves.final]
-            ),
+            width=1.0,
             feature_names=tuple(curves.target_features),
             has_pair_features=self.has_pair_features,
         )
-        if self.knobs is not None or len(masks) < FEWEST_UNITS:
+        if len(masks) < FEWEST_UNITS:
             return learned
         cases = [
             learned.case(
@@ -94,7 +96,12 @@ class AdaptiveMethod:
             for i, mask in enumerate(masks)
             for t in np.flatnonzero(mask)
         ]
-        chosen = choose_knobs(cases, evaluations=self.evaluations, has_network=bool(ensembles))
+        learned = dataclasses.replace(learned, width=interval_width(cases))
+        if self.knobs is not None:
+            return learned
+        chosen = choose_knobs(
+            thinned(cases, most=MOST_CASES), evaluations=self.evaluations, has_network=bool(ensembles)
+        )
         return dataclasses.replace(learned, knobs=chosen)
 
     def _seen(self, curves: Curves) -> Curves:
@@ -131,11 +138,11 @@ class AdaptiveMethod:
 def _residuals(
     table: RegretTable, masks: Sequence[Flags], ensembles: Sequence[Ensemble], inputs: Sequence[Array]
 ) -> Array:
-    """Returns regret less what networks that had not seen the target predicted, (T, C); 0 where not tried."""
-    residuals = np.zeros(table.regret.shape)
+    """Returns regret less what networks that had not seen the target predicted, (T, C); NaN where not tried."""
+    residuals = np.full(table.regret.shape, np.nan)
     for i, mask in enumerate(masks if ensembles else ()):
         for t in np.flatnonzero(mask):
-            residuals[t] = np.nan_to_num(table.regret[t] - ensembles[1 + i].regret(inputs[1 + i][t]).mean(axis=0))
+            residuals[t] = table.regret[t] - ensembles[1 + i].regret(inputs[1 + i][t]).mean(axis=0)
     return residuals
 
 
@@ -152,7 +159,7 @@ class AdaptiveLearned:
     ensemble: Ensemble | None
     costs: CostModel
     residuals: Array
-    scales: Array
+    width: float
     feature_names: tuple[str, ...]
     has_pair_features: bool
 
@@ -187,10 +194,7 @@ class AdaptiveLearned:
             steps=rung_steps(present.steps[columns]),
         )
 
-    def _case(self, features: object, columns: Indices, *, known: Flags, members: Array) -> Case:
-        from transmeta.core.experience import MetaFeatures
-
-        assert isinstance(features, MetaFeatures)
+    def _case(self, features: MetaFeatures, columns: Indices, *, known: Flags, members: Array) -> Case:
         is_allowed = np.zeros(len(self.table.arms), dtype=np.bool_)
         is_allowed[columns] = True
         is_heard = known & cover(self.rungs, is_allowed)
@@ -201,7 +205,8 @@ class AdaptiveLearned:
         gaps = rung_gaps(rungs)
         whole = without_gaps(rungs)
         expected = members[:, columns].mean(axis=0) if len(members) else whole[:, :, -1].mean(axis=0)
-        residuals = self.residuals[is_heard][:, columns] if len(members) else whole[:, :, -1] - expected
+        residuals = self.residuals[is_heard][:, columns] if len(members) else rungs[:, :, -1] - expected
+        level, log_scale = self._level(features, is_heard)
         predicted = np.clip(members[:, columns][:, :, None] + gaps, 0.0, WORST)
         return Case(
             group="",
@@ -216,10 +221,17 @@ class AdaptiveLearned:
                 covariance=covariance_of(residuals),
                 noise=_noise(rungs),
                 gaps=gaps,
-                scale=float(np.median(self.scales[is_heard])),
+                level=level,
+                log_scale=log_scale,
+                width=self.width,
                 normal=np.random.default_rng(0).standard_normal((SAMPLES, len(columns))),
             ),
         )
+
+    def _level(self, features: MetaFeatures, is_heard: Flags) -> tuple[Normal, Normal]:
+        """Returns the present target's best value and the logarithm of its scale, by ridge regression."""
+        known = self.table if is_heard.all() else self.table.take(np.flatnonzero(is_heard))
+        return level_of(known, features.target, features.pairs)
 
     def _seen(self, present: Present) -> Present:
         if not self.has_pair_features:
@@ -233,12 +245,12 @@ class AdaptiveLearned:
 
     def _spending(self, present: Present, columns: Indices, steps: Indices) -> Spending:
         shares = steps / np.maximum(present.steps[columns], 1)[:, None]
-        allowance = present.allowance
-        if allowance.cost_s is None:
-            return Spending(cumulative=shares, budget=allowance.evaluations or np.inf, is_actual=False)
         features = np.array([present.target_features.get(name, np.nan) for name in self.feature_names])
         cost = self.costs.predict(features)[columns]
-        return Spending(cumulative=shares * cost[:, None], budget=allowance.cost_s, is_actual=True)
+        allowance = present.allowance
+        if allowance.cost_s is None:
+            return Spending(cumulative=shares, budget=allowance.evaluations or np.inf, cost=cost, is_actual=False)
+        return Spending(cumulative=shares * cost[:, None], budget=allowance.cost_s, cost=cost, is_actual=True)
 
 
 def _noise(rungs: Array) -> Array:

@@ -12,76 +12,109 @@ from typing import Final, final
 import numpy as np
 
 from transmeta.policies.adaptive.protocol import Array, Indices
+from transmeta.policies.forecast import Normal
 from transmeta.policies.table import WORST
 
 SAMPLES: Final = 128
 SHRINKAGE: Final = 0.2
 """Share of the diagonal in the covariance: what each configuration has of its own."""
-LEVEL: Final = 3.0
-"""Deviation of the level, in regrets."""
 SCALES: Final = np.exp(np.linspace(-1.0, 1.0, 9))
-SCALE_DEVIATION: Final = 0.4
+LEAST_DEVIATION: Final = 0.2
+"""Of the logarithm of the scale; the most is 1."""
+UNTRIED: Final = 0.3
+"""Variance of the regret of a configuration, where no known target tells."""
+LEAST_VARIANCE: Final = 0.01
 JITTER: Final = 1e-6
 
 
 @final
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Beliefs:
-    """Prior over minus the regret of full runs.
+    """Prior over the values of full runs: level + scale · f, with f minus the regret.
 
     Attributes:
         mean: (C,) minus the expected regret.
-        covariance: (C, C).
-        noise: (C, K) variance with which a value at a rung tells the final one.
+        covariance: (C, C) of f.
+        noise: (C, K) variance with which a value at a rung tells the final one, in squared regrets.
         gaps: (C, K) how far the regret at a rung lies above the final one.
-        scale: expected best − median of the present target's values.
+        level: the best value there is.
+        log_scale: logarithm of best − median.
         normal: (S, C) standard normals, the same for all observations.
+        width: factor that makes 90 % intervals cover 90 % of the values of left-out targets.
     """
 
     mean: Array
     covariance: Array
     noise: Array
     gaps: Array
-    scale: float
+    level: Normal
+    log_scale: Normal
     normal: Array
+    width: float = 1.0
 
-    def sample(self, *, observed: Indices, rungs: Indices, utility: Array) -> Array:
-        """Returns regrets of full runs, (S, C), given values at rungs (from 0) of the observed configurations (N,)."""
-        mean, covariance = self.posterior(observed=observed, rungs=rungs, utility=utility)[:2]
-        factor = np.linalg.cholesky(covariance + JITTER * np.trace(covariance) / len(mean) * np.eye(len(mean)))
-        drawn = mean + self.normal @ factor.T
+    def after(self, *, observed: Indices, rungs: Indices, utility: Array) -> "Posterior":
+        """Returns what is believed after values (N,) at rungs, from 0, of the observed configurations (N,)."""
+        scale = float(np.exp(self.log_scale.mean))
+        offset = (self.level.deviation / scale) ** 2
+        prior = self.covariance + offset
+        if not len(observed):
+            return Posterior(mean=self.mean, covariance=prior, level=self.level.mean, scale=scale)
+        factor = np.linalg.cholesky(prior[np.ix_(observed, observed)] + np.diag(self.noise[observed, rungs]))
+        expected = self.mean[observed] - self.gaps[observed, rungs]
+        scale *= self._relative_scale(factor, expected, (utility - self.level.mean) / scale)
+        residual = (utility - self.level.mean) / scale - expected
+        weights = np.linalg.solve(factor.T, np.linalg.solve(factor, residual))
+        cross = prior[:, observed]
+        half = np.linalg.solve(factor, cross.T)
+        return Posterior(
+            mean=self.mean + cross @ weights, covariance=prior - half.T @ half, level=self.level.mean, scale=scale
+        )
+
+    def _relative_scale(self, factor: Array, expected: Array, utility: Array) -> float:
+        """Returns the scale, relative to the expected one, of the largest posterior density on a grid."""
+        half = np.linalg.solve(factor, (utility[None] / SCALES[:, None] - expected).T)
+        deviation = float(np.clip(self.log_scale.deviation, LEAST_DEVIATION, 1.0))
+        density = -0.5 * (half**2).sum(axis=0) - len(utility) * np.log(SCALES)
+        return float(SCALES[int(np.argmax(density - 0.5 * (np.log(SCALES) / deviation) ** 2))])
+
+
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Posterior:
+    """A value is level + scale · f, with f normal of `mean` (C,) and `covariance` (C, C)."""
+
+    mean: Array
+    covariance: Array
+    level: float
+    scale: float
+
+    def samples(self, normal: Array) -> Array:
+        """Returns regrets of full runs, (S, C), drawn with the standard normals (S, C)."""
+        size = len(self.mean)
+        jitter = JITTER * np.trace(self.covariance) / size * np.eye(size)
+        drawn = self.mean + normal @ np.linalg.cholesky(self.covariance + jitter).T
         best = drawn.max(axis=1, keepdims=True)
         spread = np.maximum(best - np.median(drawn, axis=1, keepdims=True), 0.1)
         return np.clip((best - drawn) / spread, 0.0, WORST)
 
-    def posterior(self, *, observed: Indices, rungs: Indices, utility: Array) -> tuple[Array, Array, float]:
-        """Returns mean (C,), covariance (C, C) and the scale; a level common to all is in the mean."""
-        if not len(observed):
-            return self.mean, self.covariance, self.scale
-        prior = self.covariance + LEVEL**2
-        kernel = prior[np.ix_(observed, observed)] + np.diag(self.noise[observed, rungs])
-        factor = np.linalg.cholesky(kernel)
-        expected = self.mean[observed] - self.gaps[observed, rungs]
-        centre = float(np.mean(utility))
-        scale = self.scale * self._relative_scale(factor, expected, utility - centre)
-        residual = (utility - centre) / scale - expected
-        weights = np.linalg.solve(factor.T, np.linalg.solve(factor, residual))
-        cross = prior[:, observed]
-        half = np.linalg.solve(factor, cross.T)
-        return self.mean + cross @ weights, prior - half.T @ half, scale
-
-    def _relative_scale(self, factor: Array, expected: Array, utility: Array) -> float:
-        """Returns the scale, relative to the expected one, of the largest posterior density on a grid."""
-        residuals = utility[None] / (self.scale * SCALES[:, None]) - expected
-        half = np.linalg.solve(factor, residuals.T)
-        density = -0.5 * (half**2).sum(axis=0) - len(utility) * np.log(SCALES)
-        density -= 0.5 * (np.log(SCALES) / SCALE_DEVIATION) ** 2
-        return float(SCALES[int(np.argmax(density))])
+    def value(self, c: int) -> Normal:
+        """Returns the value of a full run of a configuration."""
+        return Normal(
+            mean=self.level + self.scale * float(self.mean[c]),
+            deviation=self.scale * float(np.sqrt(max(self.covariance[c, c], 0.0))),
+        )
 
 
 def covariance_of(residuals: Array) -> Array:
-    """Returns the shrunk covariance, (C, C), of the residuals (T, C) of known targets; 0 where not tried."""
-    count = max(len(residuals), 1)
-    sample = residuals.T @ residuals / count
-    diagonal = np.maximum(np.diag(sample), 0.01)
-    return (1 - SHRINKAGE) * sample + np.diag(SHRINKAGE * diagonal)
+    """Returns the shrunk covariance, (C, C), of the residuals (T, C) of known targets, NaN where not tried.
+
+    A configuration that nobody tried varies as much as the others do on average.
+    """
+    is_tried = ~np.isnan(residuals)
+    centred = np.where(is_tried, residuals, 0.0)
+    sample = centred.T @ centred / max(len(residuals), 1)
+    counts = is_tried.sum(axis=0)
+    variance = (centred**2).sum(axis=0) / np.maximum(counts, 1)
+    typical = float(variance[counts > 0].mean()) if (counts > 0).any() else UNTRIED
+    diagonal = np.maximum(np.where(counts > 0, variance, typical), LEAST_VARIANCE)
+    return (1 - SHRINKAGE) * sample + np.diag(diagonal - (1 - SHRINKAGE) * np.diag(sample))

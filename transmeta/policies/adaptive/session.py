@@ -7,9 +7,10 @@ from typing import Final, final
 import numpy as np
 
 from transmeta.policies.adaptive.choice import next_move
-from transmeta.policies.adaptive.posterior import Beliefs
-from transmeta.policies.adaptive.protocol import Move
+from transmeta.policies.adaptive.posterior import Beliefs, Posterior
+from transmeta.policies.adaptive.protocol import Forecast, Move
 from transmeta.policies.adaptive.rows import Array, Indices, Rows
+from transmeta.policies.forecast import NORMAL_90
 from transmeta.policies.similarity import misranking, reweighted
 from transmeta.policies.table import WORST
 
@@ -39,8 +40,10 @@ class Knobs:
     is_partial: bool = False
 
 
-DEFAULT: Final = Knobs(beta=0.5, exponents=(0.0, 0.5, 1.0), is_partial=True)
-"""What is not changed unless left-out targets clearly say so."""
+DEFAULT: Final = Knobs(beta=1.0, exponents=(1.0,), is_partial=True)
+"""What is not changed unless left-out targets clearly say so; found on the meta-dataset's domains, each left out."""
+FEATURED: Final = dataclasses.replace(DEFAULT, blend=0.5, sampled=0.9)
+"""The same where features tell targets and sources apart, so that there is a network."""
 PORTFOLIO: Final = Knobs()
 """With these the choices are those of the greedy regret portfolio."""
 
@@ -52,10 +55,12 @@ class Spending:
     Args:
         cumulative: (C, K) expected cost of each rung from the start.
         budget: to spend in all.
+        cost: (C,) expected cost of full runs, in the table's unit.
         is_actual: whether what was really paid counts, rather than what was expected.
     """
 
-    def __init__(self, *, cumulative: Array, budget: float, is_actual: bool) -> None:
+    def __init__(self, *, cumulative: Array, budget: float, cost: Array, is_actual: bool) -> None:
+        self.cost = cost
         self.cumulative = cumulative
         self.left = budget
         self._is_actual = is_actual
@@ -130,13 +135,27 @@ class AdaptiveSession:
         share = self._knobs.sampled
         if share == 0:
             return self._rows.regret, self.weights
-        observed = np.flatnonzero((self._paid > 0) & (self._utility != FAILED))
-        sampled = self._beliefs.sample(
-            observed=observed, rungs=self._paid[observed] - 1, utility=self._utility[observed]
-        )
+        sampled = self.believed().samples(self._beliefs.normal)
         curves = np.clip(sampled[:, :, None] + self._beliefs.gaps, 0.0, WORST)
         weights = np.concatenate([(1 - share) * self.weights, np.full(len(curves), share / len(curves))])
         return np.concatenate([self._rows.regret, curves]), weights
+
+    def believed(self) -> Posterior:
+        """Returns what is believed of the final values now."""
+        observed = np.flatnonzero((self._paid > 0) & (self._utility != FAILED))
+        return self._beliefs.after(observed=observed, rungs=self._paid[observed] - 1, utility=self._utility[observed])
+
+    def predict(self, config: int) -> Forecast:
+        """Returns what a full run of the configuration would bring, as known now."""
+        place = self._place[config]
+        value = self.believed().value(place)
+        width = NORMAL_90 * self._beliefs.width * value.deviation
+        return Forecast(
+            value=value.mean,
+            low=value.mean - width,
+            high=value.mean + width,
+            cost_s=float(self._spending.cost[place]),
+        )
 
     def tell(self, move: Move, values: Array, cost_s: Array, failed: bool) -> None:
         """Takes the values of the new steps; the weights follow."""
