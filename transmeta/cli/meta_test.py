@@ -2,7 +2,9 @@
 
 import dataclasses
 import random
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, final
 
 import typer
@@ -18,7 +20,9 @@ from transmeta.cli.options import (
 )
 from transmeta.cli.output import print_json, print_table, say, shown
 from transmeta.cli.plan import Plan, print_plan
+from transmeta.cli.table_test import Asked, run_table_test
 from transmeta.errors import InputError, UnknownNameError
+from transmeta.experiments.table_test.split import Split
 
 if TYPE_CHECKING:
     from transmeta.core.experience import Experience
@@ -71,29 +75,90 @@ class MetaTestSummary:
 
 
 def meta_test(
+    table: Annotated[
+        Path | None,
+        typer.Option("--table", help="Parquet file of recorded curves, as `experience export` writes it."),
+    ] = None,
+    configs: Annotated[
+        Path | None,
+        typer.Option("--configs", help="Parquet file with the configurations' hyperparameters."),
+    ] = None,
+    split: Annotated[
+        Split | None,
+        typer.Option(
+            "--split",
+            help="What leaves together: a data set (target), a domain (family), a source; or data sets one after the "
+            "other (time). By default family where the table has domains, else target.",
+        ),
+    ] = None,
+    evaluations: Annotated[
+        int | None,
+        typer.Option("--evaluations", help="Full runs that a method may pay for on a target: 20; over the store 10."),
+    ] = None,
+    cost_budget: Annotated[
+        float | None, typer.Option("--cost-budget", help="Budget in the table's unit of cost, in place of full runs.")
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", help="Repetitions of methods that choose at random: 10; over the store 3."),
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option("--methods", help="Only these, with commas between. By default all that can run.")
+    ] = None,
+    plots: Annotated[Path | None, typer.Option("--plots", help="Folder to draw plots into.")] = None,
+    ablations: Annotated[
+        bool, typer.Option("--ablations", help="Also our method with each of its parts taken out.")
+    ] = False,
     held_out: Annotated[
         str | None,
-        typer.Option("--held-out", help="Data sets to leave out, with commas between. By default each in turn."),
+        typer.Option("--held-out", help="Over the store: data sets to leave out, with commas between; else each."),
     ] = None,
-    evaluations: Annotated[int, typer.Option("--evaluations", help="Trials that a policy may make on a target.")] = 10,
-    seeds: Annotated[int, typer.Option("--seeds", help="Repetitions of policies that choose at random.")] = 3,
-    folds: Annotated[int, typer.Option("--folds", help="At most so many parts when each data set is left out.")] = 8,
+    folds: Annotated[int, typer.Option("--folds", help="Over the store: at most so many parts that are left out.")] = 8,
     workspace: WorkspaceFolder = DEFAULT_WORKSPACE,
     store: StoreUrl = None,
     as_json: AsJson = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Compares policies on data sets that they were not learned from, by replaying the trials in the store.
+    """Compares methods on targets that they have not seen, by replaying recorded trials; nothing is trained but them.
 
-    Nothing is trained but the policies themselves; collect the same choices on several targets first.
+    With --table, curves in a Parquet file are replayed step by step: methods may start, stop and continue runs, and pay
+    for each step. Without, the trials in the workspace's store are replayed; where there are none, the meta-dataset
+    that is installed with transmeta. Regret is (best - value) / (best - median) of the target's trials, from 0 (the
+    best) to 3 (failed); `anytime` is its mean over the budget.
 
-    Example: transmeta meta-test --held-out glyphs-grek,icons-places
+    Examples:
+
+    transmeta experience export trials.parquet && transmeta meta-test --table trials.parquet
+
+    transmeta meta-test --table trials.parquet --split source --methods adaptive,greedy_regret --json
+
+    transmeta meta-test --table trials.parquet --cost-budget 60 --plots plots
     """
-    if evaluations < 1 or seeds < 1 or folds < 2:
+    if any(number is not None and number < 1 for number in (evaluations, seeds)) or folds < 2:
         raise InputError("meta-test: give 1 or more --evaluations and --seeds, and 2 or more --folds")
-    place = open_workspace(workspace, store=store)
-    with place.store() as opened:
-        experience = opened.read()
+    experience = () if table is not None else _experience(workspace, store)
+    for_tables = (configs, split, cost_budget, methods, plots, ablations or None)
+    if not experience or any(option is not None for option in for_tables):
+        if held_out is not None:
+            raise InputError("meta-test: --held-out is for the store alone; over tables, --split says what is left out")
+        _over_table(
+            table,
+            experience,
+            Asked(
+                configs=configs,
+                split=split,
+                evaluations=evaluations or 20,
+                cost_budget=cost_budget,
+                seeds=seeds or 10,
+                methods=parse_names(methods, option="--methods"),
+                has_ablations=ablations,
+                plots=plots,
+                as_json=as_json,
+            ),
+            dry_run=dry_run,
+        )
+        return
+    evaluations, seeds = evaluations or 10, seeds or 3
     datasets = sorted({row.result.spec.target.dataset for row in experience if row.is_lesson})
     chosen = parse_names(held_out, option="--held-out")
     for name in chosen or ():
@@ -127,6 +192,27 @@ def meta_test(
         f"{OURS} over {RIVAL} after {summary.gain_evaluations} trial(s): {summary.gain:+.4f} "
         f"({summary.gain_low:+.4f} to {summary.gain_high:+.4f}, p {summary.p:.3f}), {summary.datasets} data sets"
     )
+
+
+def _experience(workspace: Path, store: str | None) -> "Sequence[Experience]":
+    with open_workspace(workspace, store=store).store() as opened:
+        return opened.read()
+
+
+def _over_table(table: Path | None, experience: "Sequence[Experience]", asked: Asked, *, dry_run: bool) -> None:
+    """Compares on `table`; without, on the trials of the store; without any, on the shipped meta-dataset."""
+    if table is None and not experience:
+        from transmeta.experiments.table_test.shipped import shipped_meta_dataset
+
+        table = shipped_meta_dataset()
+    if table is not None:
+        run_table_test(table, asked, dry_run=dry_run)
+        return
+    from transmeta.stores.parquet import export_table
+
+    with tempfile.TemporaryDirectory(prefix="transmeta-") as folder:
+        export_table(experience, Path(folder) / "store.parquet", has_payload=False)
+        run_table_test(Path(folder) / "store.parquet", asked, dry_run=dry_run)
 
 
 def _evaluated(

@@ -1,0 +1,172 @@
+"""The methods that can be compared, and what each needs of a table."""
+
+import dataclasses
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, final
+
+from transmeta.errors import InputError, UnknownNameError
+from transmeta.experiments.table_test.ground import Ground
+from transmeta.experiments.table_test.halving import RUNGS, RandomHalving
+from transmeta.experiments.table_test.orders import (
+    LOGME,
+    Fixed,
+    GreedyRank,
+    GreedyRegret,
+    LogmeTopK,
+    MeanRank,
+    Nearest,
+    RandomOrder,
+    Scratch,
+)
+from transmeta.experiments.table_test.split import Split
+from transmeta.policies.adaptive.protocol import Method
+from transmeta.policies.table import is_scratch
+
+EXTRA: Final = "meta-test"
+"""The optional packages that some baselines and the plots need."""
+OURS: Final = "adaptive"
+PARTS: Final = "has_"
+"""Fields of the adaptive method that switch one of its parts off."""
+
+Lacks = Callable[[Ground], str | None]
+"""Says what a table lacks for a method; None where it lacks nothing."""
+
+
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A method of the catalogue."""
+
+    make: Callable[[int, Split], Method]
+    lacks: Lacks
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names of all methods, in the order of tables."""
+    return tuple(_catalogue())
+
+
+def choose(
+    ground: Ground, wanted: Sequence[str] | None, *, evaluations: int, split: Split, with_ablations: bool = False
+) -> tuple[tuple[Method, ...], tuple[str, ...]]:
+    """Returns the methods that the table has the columns for, and a notice for each that was left out.
+
+    Args:
+        wanted: names; None for all.
+        evaluations: that methods are prepared for.
+
+    Raises:
+        InputError: if a method that was named cannot run on the table.
+        UnknownNameError: if there is no such method.
+    """
+    catalogue = _catalogue()
+    for name in wanted or ():
+        if name not in catalogue:
+            raise UnknownNameError("method", name=name, known=catalogue)
+    methods: list[Method] = []
+    notices: list[str] = []
+    for name in wanted or catalogue:
+        entry = catalogue[name]
+        lack = entry.lacks(ground)
+        if lack is None:
+            methods.append(entry.make(evaluations, split))
+        elif wanted:
+            raise InputError(f"meta-test: {name} cannot run: {lack}")
+        else:
+            notices.append(f"without {name}: {lack}")
+    if with_ablations:
+        methods += ablations(evaluations, split)
+    return tuple(methods), tuple(notices)
+
+
+def ablations(evaluations: int, split: Split) -> tuple[Method, ...]:
+    """Returns our method with each of its parts taken out, one at a time."""
+    from transmeta.policies.adaptive.method import AdaptiveMethod
+
+    whole = AdaptiveMethod(evaluations=evaluations, by_domain=split is Split.FAMILY)
+    parts = [field.name for field in dataclasses.fields(AdaptiveMethod) if field.name.startswith(PARTS)]
+    return tuple(
+        dataclasses.replace(
+            whole,
+            name=f"{OURS}-without-{part.removeprefix(PARTS)}",
+            **{part: False},  # type: ignore[arg-type]  # mypy cannot know that these fields are truth values
+        )
+        for part in parts
+    )
+
+
+def _catalogue() -> Mapping[str, Entry]:
+    return {
+        OURS: Entry(make=_adaptive, lacks=_nothing),
+        "greedy_regret": Entry(make=lambda n, split: GreedyRegret(), lacks=_nothing),
+        "greedy_rank": Entry(make=lambda n, split: GreedyRank(), lacks=_nothing),
+        "mean_rank": Entry(make=lambda n, split: MeanRank(), lacks=_nothing),
+        "gp": Entry(make=_gaussian, lacks=_nothing),
+        "nearest": Entry(make=lambda n, split: Nearest(), lacks=_target_features),
+        "logme_top_k": Entry(make=lambda n, split: LogmeTopK(), lacks=_logme),
+        "full_finetune": Entry(make=lambda n, split: Fixed(strategy="full_finetune"), lacks=_strategy("full_finetune")),
+        "linear_probe": Entry(make=lambda n, split: Fixed(strategy="linear_probe"), lacks=_strategy("linear_probe")),
+        "scratch": Entry(make=lambda n, split: Scratch(), lacks=_from_scratch),
+        "tpe": Entry(make=_tpe, lacks=_optuna),
+        "random_asha": Entry(make=lambda n, split: RandomHalving(), lacks=_steps),
+        "random": Entry(make=lambda n, split: RandomOrder(), lacks=_nothing),
+    }
+
+
+def _adaptive(evaluations: int, split: Split) -> Method:
+    from transmeta.policies.adaptive.method import AdaptiveMethod  # it loads torch
+
+    return AdaptiveMethod(evaluations=evaluations, by_domain=split is Split.FAMILY)
+
+
+def _gaussian(evaluations: int, split: Split) -> Method:
+    from transmeta.experiments.table_test.gaussian import GaussianProcess  # it loads scikit-learn
+
+    return GaussianProcess()
+
+
+def _tpe(evaluations: int, split: Split) -> Method:
+    from transmeta.experiments.table_test.tpe import Tpe
+
+    return Tpe()
+
+
+def _nothing(ground: Ground) -> str | None:
+    return None
+
+
+def _target_features(ground: Ground) -> str | None:
+    return None if ground.table.target_features else "no columns 'target_feature.…'"
+
+
+def _logme(ground: Ground) -> str | None:
+    if ground.table.sources is None:
+        return "no column 'source'"
+    return None if LOGME in ground.table.pair_features else f"no column 'feature.{LOGME}'"
+
+
+def _strategy(name: str) -> Lacks:
+    def lacks(ground: Ground) -> str | None:
+        if ground.table.strategies is None:
+            return "no column 'strategy'"
+        return None if name in ground.table.strategies else f"no configuration has the strategy {name}"
+
+    return lacks
+
+
+def _from_scratch(ground: Ground) -> str | None:
+    if ground.table.sources is None:
+        return "no column 'source'"
+    return None if any(map(is_scratch, ground.table.sources)) else "no source is 'scratch' or 'scratch-…'"
+
+
+def _steps(ground: Ground) -> str | None:
+    most = int(ground.steps.max())
+    return None if most >= RUNGS else f"runs have {most} step(s), and early stopping needs {RUNGS}"
+
+
+def _optuna(ground: Ground) -> str | None:
+    if importlib.util.find_spec("optuna") is None:
+        return f"Optuna is not installed (pip install 'transmeta[{EXTRA}]')"
+    return None
