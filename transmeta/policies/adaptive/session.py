@@ -18,6 +18,12 @@ FAILED: Final = -1e30
 """The utility of a run that diverged: worse than any other."""
 
 
+TIGHT: Final = (0.0, 0.5, 1.0)
+FEW_RUNS: Final = 2.0
+"""With a budget of so few full runs, gain per cost alone is no good rule: what is cheap can use up what a better move
+needs. The exponents are then mixed (budgeted maximum coverage: Khuller, Moss and Naor, 1999)."""
+
+
 @final
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Knobs:
@@ -107,6 +113,7 @@ class AdaptiveSession:
         self._knobs = knobs
         self._paid = np.zeros(len(columns), dtype=np.int64)
         self._utility = np.full(len(columns), np.nan)
+        self._is_ample = spending.left > FEW_RUNS * float(np.median(spending.cumulative[:, -1]))
         self.weights = rows.weights
 
     def next(self) -> Move | None:
@@ -123,7 +130,7 @@ class AdaptiveSession:
             paid=self._paid,
             remaining=remaining,
             left=self._spending.left,
-            exponents=self._knobs.exponents,
+            exponents=self._knobs.exponents if self._is_ample else TIGHT,
         )
         if move is None:
             return None
