@@ -1,0 +1,35 @@
+"""What runs are expected to cost."""
+
+import numpy as np
+import pytest
+
+from transmeta.policies.adaptive.costs import CostModel
+
+RNG = np.random.default_rng(2)
+SIZES = RNG.uniform(0, 4, 40)
+COST = np.exp(np.array([0.0, 1.0, 2.0]) + SIZES[:, None])
+
+
+def test_the_cost_of_a_new_target_follows_its_features() -> None:
+    model = CostModel.fit(COST, features=SIZES[:, None])
+
+    predicted = model.predict(np.array([2.5]))
+
+    assert predicted == pytest.approx(np.exp(np.array([2.5, 3.5, 4.5])), rel=0.15)
+
+
+def test_what_the_trials_so_far_have_cost_corrects_the_prediction() -> None:
+    model = CostModel.fit(COST, features=SIZES[:, None])
+    plain = model.predict(np.array([2.0]))
+
+    corrected = model.predict(np.array([2.0]), ratios=np.full(10, np.log(3.0)))
+
+    assert corrected / plain == pytest.approx(np.full(3, 3.0), rel=0.05)
+
+
+def test_a_configuration_that_never_ran_costs_what_the_others_do_on_average() -> None:
+    cost = np.concatenate([COST, np.full((40, 1), np.nan)], axis=1)
+
+    predicted = CostModel.fit(cost, features=np.zeros((40, 0))).predict(np.zeros(0))
+
+    assert predicted[3] == pytest.approx(np.exp(np.log(predicted[:3]).mean()))
