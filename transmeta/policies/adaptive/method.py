@@ -10,29 +10,24 @@ from typing import Final, final
 
 import numpy as np
 
-from transmeta.core.experience import MetaFeatures
 from transmeta.policies.adaptive.costs import CostModel
 from transmeta.policies.adaptive.knowledge import features_of, full_cost, present_of, regret_table
-from transmeta.policies.adaptive.posterior import SAMPLES, Beliefs, covariance_of
-from transmeta.policies.adaptive.protocol import Array, Curves, Flags, Indices, Present
-from transmeta.policies.adaptive.rows import at_rungs, cover, rung_gaps, rung_steps, without_gaps
-from transmeta.policies.adaptive.session import PORTFOLIO, AdaptiveSession, Knobs, Spending
-from transmeta.policies.adaptive.tuning import Case, choose_knobs, interval_width, thinned
-from transmeta.policies.forecast import Normal, level_of
+from transmeta.policies.adaptive.learned import AdaptiveLearned
+from transmeta.policies.adaptive.protocol import Array, Curves, Flags
+from transmeta.policies.adaptive.rows import at_rungs
+from transmeta.policies.adaptive.session import PORTFOLIO, Knobs
+from transmeta.policies.adaptive.tuning import choose_knobs, interval_width, thinned
 from transmeta.policies.network.encoding import Encoder
 from transmeta.policies.network.ensemble import Ensemble
 from transmeta.policies.network.learner import fold_without, parts_of
 from transmeta.policies.network.training import Fold, TrainingPlan, train
-from transmeta.policies.similarity import distances
-from transmeta.policies.table import WORST, RegretTable
+from transmeta.policies.table import RegretTable
 from transmeta.training.seeding import derive_seed
 
 FEWEST_UNITS: Final = 3
 """With fewer groups of known targets nothing can be left out, so the portfolio's knobs stand."""
 MOST_CASES: Final = 36
 """Known targets that the knobs are chosen on; more take time in proportion."""
-NOISE: Final = 0.02
-"""Variance of a full run's regret between seeds."""
 
 
 @final
@@ -62,7 +57,7 @@ class AdaptiveMethod:
         """Whether the seed matters: not for the choices."""
         return False
 
-    def learn(self, curves: Curves, *, seed: int) -> "AdaptiveLearned":
+    def learn(self, curves: Curves, *, seed: int) -> AdaptiveLearned:
         """Returns what is learned from `curves`; the seed is that of the network."""
         curves = self._seen(curves)
         table = regret_table(curves)
@@ -144,128 +139,6 @@ def _residuals(
         for t in np.flatnonzero(mask):
             residuals[t] = table.regret[t] - ensembles[1 + i].regret(inputs[1 + i][t]).mean(axis=0)
     return residuals
-
-
-@final
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class AdaptiveLearned:
-    """What is known: the targets' regrets at the rungs, (T, C, K), the network, the costs and the knobs."""
-
-    sources: tuple[str, ...] | None
-    table: RegretTable
-    rungs: Array
-    knobs: Knobs
-    encoder: Encoder | None
-    ensemble: Ensemble | None
-    costs: CostModel
-    residuals: Array
-    width: float
-    feature_names: tuple[str, ...]
-    has_pair_features: bool
-
-    def start(self, present: Present, *, seed: int) -> AdaptiveSession:
-        """Returns a search on the target; deterministic."""
-        columns = np.flatnonzero(present.is_allowed)
-        features = features_of(self._seen(present), sources=self.sources)
-        members = np.zeros((0, len(self.table.arms)))
-        if self.ensemble is not None and self.encoder is not None:
-            inputs = self.encoder.encode(features, self.table.arms)
-            members = self.ensemble.regret(inputs)
-        everything = np.ones(len(self.rungs), dtype=np.bool_)
-        case = self._case(features, columns, known=everything, members=members)
-        steps = rung_steps(present.steps[columns])
-        case = dataclasses.replace(case, steps=steps)
-        return case.session(self.knobs, columns=columns, spending=self._spending(present, columns, steps))
-
-    def case(self, curves: Curves, t: int, *, known: Flags, ensemble: Ensemble | None, inputs: Array | None) -> Case:
-        """Returns a known target as if it were new, with the known targets `known` (T,) alone."""
-        present = present_of(curves, t)
-        columns = np.flatnonzero(present.is_allowed)
-        features = features_of(present, sources=self.sources)
-        members = np.zeros((0, len(self.table.arms)))
-        if ensemble is not None and inputs is not None:
-            members = ensemble.regret(inputs[t])
-        case = self._case(features, columns, known=known, members=members)
-        return dataclasses.replace(
-            case,
-            group=curves.groups[t],
-            truth=self.rungs[t][columns],
-            utility=_utility(curves, t, columns),
-            steps=rung_steps(present.steps[columns]),
-        )
-
-    def _case(self, features: MetaFeatures, columns: Indices, *, known: Flags, members: Array) -> Case:
-        is_allowed = np.zeros(len(self.table.arms), dtype=np.bool_)
-        is_allowed[columns] = True
-        is_heard = known & cover(self.rungs, is_allowed)
-        if not is_heard.any():
-            is_heard = known
-        rungs = self.rungs[is_heard][:, columns]
-        targets = [target for target, is_kept in zip(self.table.targets, is_heard, strict=True) if is_kept]
-        gaps = rung_gaps(rungs)
-        whole = without_gaps(rungs)
-        expected = members[:, columns].mean(axis=0) if len(members) else whole[:, :, -1].mean(axis=0)
-        residuals = self.residuals[is_heard][:, columns] if len(members) else rungs[:, :, -1] - expected
-        level, log_scale = self._level(features, is_heard)
-        predicted = np.clip(members[:, columns][:, :, None] + gaps, 0.0, WORST)
-        return Case(
-            group="",
-            known=whole,
-            squared=distances(targets, features),
-            members=predicted,
-            truth=np.zeros((0, 0)),
-            utility=np.zeros((0, 0)),
-            steps=np.zeros((0, 0), dtype=np.int64),
-            beliefs=Beliefs(
-                mean=-expected,
-                covariance=covariance_of(residuals),
-                noise=_noise(rungs),
-                gaps=gaps,
-                level=level,
-                log_scale=log_scale,
-                width=self.width,
-                normal=np.random.default_rng(0).standard_normal((SAMPLES, len(columns))),
-            ),
-        )
-
-    def _level(self, features: MetaFeatures, is_heard: Flags) -> tuple[Normal, Normal]:
-        """Returns the present target's best value and the logarithm of its scale, by ridge regression."""
-        known = self.table if is_heard.all() else self.table.take(np.flatnonzero(is_heard))
-        return level_of(known, features.target, features.pairs)
-
-    def _seen(self, present: Present) -> Present:
-        if not self.has_pair_features:
-            present = dataclasses.replace(present, pair_features={})
-        return dataclasses.replace(
-            present,
-            target_features={
-                name: present.target_features[name] for name in self.feature_names if name in present.target_features
-            },
-        )
-
-    def _spending(self, present: Present, columns: Indices, steps: Indices) -> Spending:
-        shares = steps / np.maximum(present.steps[columns], 1)[:, None]
-        features = np.array([present.target_features.get(name, np.nan) for name in self.feature_names])
-        cost = self.costs.predict(features)[columns]
-        allowance = present.allowance
-        if allowance.cost_s is None:
-            return Spending(cumulative=shares, budget=allowance.evaluations or np.inf, cost=cost, is_actual=False)
-        return Spending(cumulative=shares * cost[:, None], budget=allowance.cost_s, cost=cost, is_actual=True)
-
-
-def _noise(rungs: Array) -> Array:
-    """Returns the variance with which a value at a rung tells the final one, (C, K), over the known targets."""
-    difference = rungs - rungs[:, :, -1:]
-    with np.errstate(invalid="ignore"):
-        spread = np.nanvar(difference, axis=(0, 1))
-    return np.broadcast_to(NOISE + np.nan_to_num(spread), rungs.shape[1:])
-
-
-def _utility(curves: Curves, t: int, columns: Indices) -> Array:
-    """Returns the values at the rungs of a known target, (C, K); NaN where it had diverged."""
-    steps = rung_steps(curves.steps[t][columns])
-    values = np.take_along_axis(curves.values[t][columns], np.clip(steps - 1, 0, curves.values.shape[2] - 1), axis=1)
-    return np.where(curves.failed[t][columns][:, None] & (steps == steps[:, -1:]), np.nan, values)
 
 
 def _matrix(curves: Curves) -> Array:
