@@ -114,7 +114,7 @@ class _Replay:
         stop = min(move.step, int(target.ends[config]))
         cost_s = target.step_cost_s[config, paid:stop].copy()
         share = np.full(stop - paid, 1 / target.steps[config])
-        failed = bool(target.failed[config]) and stop == target.ends[config]
+        failed = bool(target.failed[config] and stop == target.ends[config])
         if failed:
             # What was asked for and recorded after the divergence is paid for, too: a failed run is not a cheap one.
             cost_s[-1] += target.step_cost_s[config, stop : move.step].sum()
