@@ -10,7 +10,7 @@ from typing import Final, final
 
 import numpy as np
 
-from transmeta.policies.adaptive.rows import Array
+from transmeta.policies.adaptive.rows import Array, Flags
 
 SMALLEST_COST: Final = 1e-4
 SWEEPS: Final = 20
@@ -60,9 +60,11 @@ class CostModel:
         scores = _scores(features, centre, scale)
         mean = float(targets.mean()) if len(targets) else 0.0
         gram = scores.T @ scores + PENALTY * np.eye(scores.shape[1])
-        coefficients = np.linalg.solve(gram, scores.T @ (targets - mean)) if scores.size else np.zeros(scores.shape[1])
+        coefficients = np.asarray(np.linalg.solve(gram, scores.T @ (targets - mean)), dtype=np.float64)
         left = np.where(is_known, logs - configurations - targets[:, None], 0.0)
-        slopes = np.linalg.solve(gram + SLOPE_PENALTY * np.eye(scores.shape[1]), scores.T @ left)
+        slopes = np.asarray(
+            np.linalg.solve(gram + SLOPE_PENALTY * np.eye(scores.shape[1]), scores.T @ left), dtype=np.float64
+        )
         return cls(
             configurations=configurations,
             centre=centre,
@@ -82,10 +84,10 @@ class CostModel:
         effect = self.mean + float(scores @ self.coefficients)
         if ratios is not None and ratios.size:
             effect += float(ratios.sum()) / (ratios.size + (NOISE_DEVIATION / PRIOR_DEVIATION) ** 2)
-        return np.exp(self.configurations + effect + scores @ self.slopes)
+        return np.asarray(np.exp(self.configurations + effect + scores @ self.slopes), dtype=np.float64)
 
 
-def _means(values: Array, is_known: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], *, axis: int) -> Array:
+def _means(values: Array, is_known: Flags, *, axis: int) -> Array:
     counts = np.maximum(is_known.sum(axis=axis), 1)
     return np.asarray(np.where(is_known, values, 0.0).sum(axis=axis) / counts)
 

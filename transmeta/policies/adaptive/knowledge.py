@@ -10,7 +10,7 @@ import numpy as np
 
 from transmeta.core.experience import MetaFeatures
 from transmeta.core.trial import Arm, StrategySpec
-from transmeta.policies.adaptive.protocol import Array, Curves, Present
+from transmeta.policies.adaptive.protocol import Allowance, Array, Curves, Present
 from transmeta.policies.adaptive.rows import at_rungs
 from transmeta.policies.table import KnownTarget, RegretTable
 
@@ -48,7 +48,7 @@ def features_of(present: Present, *, sources: Sequence[str] | None) -> MetaFeatu
     """Returns what is known of `present`, pair features by source."""
     pairs: dict[str, dict[str, float]] = {}
     if sources is not None:
-        for c in np.flatnonzero(present.is_allowed):
+        for c in np.flatnonzero(present.is_allowed).tolist():
             if sources[c] not in pairs:
                 pairs[sources[c]] = _finite({name: float(v[c]) for name, v in present.pair_features.items()})
     return MetaFeatures(target_id=present.target, target=_finite(present.target_features), pairs=pairs)
@@ -56,15 +56,13 @@ def features_of(present: Present, *, sources: Sequence[str] | None) -> MetaFeatu
 
 def present_of(curves: Curves, t: int) -> Present:
     """Returns what was known of a known target before its trials."""
-    from transmeta.policies.adaptive.protocol import Allowance
-
     return Present(
         target=curves.targets[t],
         is_allowed=curves.observed[t],
         steps=curves.steps[t],
         target_features={name: float(values[t]) for name, values in curves.target_features.items()},
         pair_features={name: values[t] for name, values in curves.pair_features.items()},
-        allowance=Allowance(evaluations=20),
+        allowance=Allowance(),
     )
 
 

@@ -1,7 +1,8 @@
 """The adaptive portfolio as a method: learns rows, a network and knobs from the known targets, starts searches.
 
 Source: the posterior-weighted portfolio extends the greedy portfolios of Xu et al. (Hydra, 2010) and Feurer et al.
-(Auto-sklearn 2.0, 2022) by weights of the known targets. Letters: T known targets, C configurations, K rungs, M members.
+(Auto-sklearn 2.0, 2022) by weights of the known targets.
+Letters: T known targets, C configurations, K rungs, M members.
 """
 
 import dataclasses
@@ -89,7 +90,7 @@ class AdaptiveMethod:
                 inputs=inputs[1 + i] if ensembles else None,
             )
             for i, mask in enumerate(masks)
-            for t in np.flatnonzero(mask)
+            for t in np.flatnonzero(mask).tolist()
         ]
         learned = dataclasses.replace(learned, width=interval_width(cases))
         if self.knobs is not None:

@@ -1,8 +1,8 @@
 """What the configurations are worth on the present target, as samples: a Gaussian process over configurations.
 
-The prior mean is the network's prediction, or the known targets' mean; the covariance is that of the known targets around
-it. A value y of configuration c is level + scale · (noise − g(c)), with a level that is unknown and a scale of a
-log-normal prior. Source: the mean and covariance of Wistuba et al. (transferable GPs, 2018) with the level left free.
+The prior mean is the network's prediction, or the known targets' mean; the covariance is that of the known targets
+around it. A value y of configuration c is level + scale · (noise − g(c)), level and scale being uncertain themselves.
+Source: a Gaussian process over configurations with the known targets' mean and covariance (Wistuba et al., 2018).
 Letters: T known targets, C configurations, N observations, S samples.
 """
 
@@ -59,7 +59,8 @@ class Beliefs:
         prior = self.covariance + offset
         if not len(observed):
             return Posterior(mean=self.mean, covariance=prior, level=self.level.mean, scale=scale)
-        factor = np.linalg.cholesky(prior[np.ix_(observed, observed)] + np.diag(self.noise[observed, rungs]))
+        kernel = prior[np.ix_(observed, observed)] + np.diag(self.noise[observed, rungs])
+        factor = np.asarray(np.linalg.cholesky(kernel), dtype=np.float64)
         expected = self.mean[observed] - self.gaps[observed, rungs]
         scale *= self._relative_scale(factor, expected, (utility - self.level.mean) / scale)
         residual = (utility - self.level.mean) / scale - expected
@@ -95,7 +96,7 @@ class Posterior:
         drawn = self.mean + normal @ np.linalg.cholesky(self.covariance + jitter).T
         best = drawn.max(axis=1, keepdims=True)
         spread = np.maximum(best - np.median(drawn, axis=1, keepdims=True), 0.1)
-        return np.clip((best - drawn) / spread, 0.0, WORST)
+        return np.asarray(np.clip((best - drawn) / spread, 0.0, WORST), dtype=np.float64)
 
     def value(self, c: int) -> Normal:
         """Returns the value of a full run of a configuration."""
@@ -117,4 +118,5 @@ def covariance_of(residuals: Array) -> Array:
     variance = (centred**2).sum(axis=0) / np.maximum(counts, 1)
     typical = float(variance[counts > 0].mean()) if (counts > 0).any() else UNTRIED
     diagonal = np.maximum(np.where(counts > 0, variance, typical), LEAST_VARIANCE)
-    return (1 - SHRINKAGE) * sample + np.diag(diagonal - (1 - SHRINKAGE) * np.diag(sample))
+    covariance = (1 - SHRINKAGE) * sample + np.diag(diagonal - (1 - SHRINKAGE) * np.diag(sample))
+    return np.asarray(covariance, dtype=np.float64)

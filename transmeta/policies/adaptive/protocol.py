@@ -30,8 +30,8 @@ class Curves:
         steps: (T, C) steps of a recorded run, 0 where there is none.
         cost_s: (T, C, S) of each step alone, in the table's unit of cost.
         final: (T, C) value of the last step; NaN where it failed or was not recorded.
-        regret: (T, C, S) clip((best − value) / (best − median), 0, 3) with best and median over `final`; 3 from the step
-            on where it diverged; NaN where not recorded.
+        regret: (T, C, S) clip((best − value) / (best − median), 0, 3), best and median over `final`; 3 from the step on
+            where it diverged; NaN where not recorded.
         params: (C,).
         target_features: name → (T,), and `pair_features`: name → (T, C); NaN where unknown.
     """

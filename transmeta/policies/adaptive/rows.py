@@ -40,7 +40,7 @@ class Rows:
 
 def rung_steps(steps: Indices) -> Indices:
     """Returns the 1-based step of each rung, (..., K), for full runs of `steps` (...)."""
-    return np.maximum(np.rint(steps[..., None] * np.array(SHARES)), 1).astype(np.int64)
+    return np.asarray(np.maximum(np.rint(steps[..., None] * np.array(SHARES)), 1), dtype=np.int64)
 
 
 def at_rungs(regret: Array, steps: Indices) -> Array:

@@ -1,11 +1,12 @@
-"""Chooses the knobs on known targets that are left out, one after the other, with the greedy portfolio to fall back on.
+"""Chooses the knobs, and the width of intervals, on known targets that are left out.
 
 Letters: R rows, C configurations, K rungs, M members.
 """
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, final
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from transmeta.policies.adaptive.posterior import Beliefs
 from transmeta.policies.adaptive.protocol import Array, Indices
 from transmeta.policies.adaptive.rows import Rows
-from transmeta.policies.adaptive.session import DEFAULT, FEATURED, AdaptiveSession, Knobs, Spending
+from transmeta.policies.adaptive.session import DEFAULT, FEATURED, TIGHT, AdaptiveSession, Knobs, Spending
 from transmeta.policies.forecast import NORMAL_90
 from transmeta.policies.similarity import closeness
 from transmeta.policies.table import WORST
@@ -22,9 +23,10 @@ BLENDS: Final = (0.0, 0.5, 0.9)
 TAUS: Final = (1.0,)
 SAMPLED: Final = (0.0, 0.5)
 BETAS: Final = (0.0, 2.0)
-EXPONENTS: Final = ((0.0, 0.5, 1.0),)
 LEAST_GAIN: Final = 2.0
 """Standard errors by which a knob must beat the one before it on the left-out groups: many are tried on few groups."""
+
+Change = Callable[[Knobs], Knobs]
 
 
 @final
@@ -72,14 +74,17 @@ class Case:
 
 
 def choose_knobs(cases: Sequence[Case], *, evaluations: int, has_network: bool) -> Knobs:
-    """Returns the knobs with the least anytime regret on `cases`, found one knob at a time from the portfolio's."""
+    """Returns the knobs for `cases`: the default ones, each changed only where left-out groups clearly say so.
+
+    One knob after the other; the loss is the anytime regret over `evaluations`.
+    """
     units = sorted({case.group for case in cases})
     best = FEATURED if has_network else DEFAULT
     best_losses = _losses(cases, best, units, evaluations=evaluations)
-    for alternatives in _alternatives(has_network=has_network, has_rungs=_has_rungs(cases)):
+    for changes in _alternatives(has_network=has_network, has_rungs=_has_rungs(cases)):
         start = best
-        for change in alternatives:
-            knobs = dataclasses.replace(start, **change)
+        for change in changes:
+            knobs = change(start)
             losses = _losses(cases, knobs, units, evaluations=evaluations)
             gain = best_losses - losses
             error = float(gain.std(ddof=1)) / math.sqrt(len(units)) if len(units) > 1 else math.inf
@@ -88,14 +93,14 @@ def choose_knobs(cases: Sequence[Case], *, evaluations: int, has_network: bool) 
     return best
 
 
-def _alternatives(*, has_network: bool, has_rungs: bool) -> Iterator[Sequence[dict[str, object]]]:
+def _alternatives(*, has_network: bool, has_rungs: bool) -> Iterator[Sequence[Change]]:
     if has_rungs:
-        yield [{"is_partial": False}, *({"exponents": exponents} for exponents in EXPONENTS)]
+        yield [partial(dataclasses.replace, is_partial=False), partial(dataclasses.replace, exponents=TIGHT)]
     if has_network:
-        yield [{"sampled": sampled} for sampled in SAMPLED]
-        yield [{"blend": blend} for blend in BLENDS]
-        yield [{"tau": tau} for tau in TAUS]
-    yield [{"beta": beta} for beta in BETAS]
+        yield [partial(dataclasses.replace, sampled=sampled) for sampled in SAMPLED]
+        yield [partial(dataclasses.replace, blend=blend) for blend in BLENDS]
+        yield [partial(dataclasses.replace, tau=tau) for tau in TAUS]
+    yield [partial(dataclasses.replace, beta=beta) for beta in BETAS]
 
 
 def interval_width(cases: Sequence[Case]) -> float:
@@ -127,7 +132,7 @@ def thinned(cases: Sequence[Case], *, most: int) -> Sequence[Case]:
     if len(cases) <= most:
         return cases
     rank: dict[str, int] = {}
-    order = []
+    order: list[tuple[int, int]] = []
     for case in cases:
         rank[case.group] = rank.get(case.group, 0) + 1
         order.append((rank[case.group], len(order)))
