@@ -51,7 +51,7 @@ class AdapterLayer(nn.Module):
     def __init__(self, base: nn.Linear | nn.Conv2d) -> None:
         super().__init__()
         self.base = base
-        self._margins = (0, 0, 0, 0) if isinstance(base, nn.Linear) else _margins(base)
+        self.margins = (0, 0, 0, 0) if isinstance(base, nn.Linear) else _margins(base)
         self.adapter: nn.Linear | nn.Conv2d
         if isinstance(base, nn.Linear):
             self.adapter = nn.Linear(base.in_features, base.out_features, bias=False)
@@ -66,7 +66,7 @@ class AdapterLayer(nn.Module):
             TrialFailure: if the base layer computes outputs of another size than its numbers say.
         """
         known: Tensor = self.base(x)
-        correction: Tensor = self.adapter(functional.pad(x, self._margins) if any(self._margins) else x)
+        correction: Tensor = self.adapter(functional.pad(x, self.margins) if any(self.margins) else x)
         if correction.shape != known.shape:
             raise TrialFailure(
                 f"ResidualAdapter: a {type(self.base).__name__} gives {tuple(known.shape[1:])} and its adapter "

@@ -61,6 +61,11 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def whole(self) -> Tensor | None:
+        """The input of stage `start` for all examples, not to be written to; None where it is not kept."""
+        return self._hidden
+
     def get(self, index: Tensor, *, offsets: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Returns (input of stage `start`, prepared inputs for the side network or None) of the examples at `index`.
 

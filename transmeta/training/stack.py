@@ -12,18 +12,18 @@ from typing import Final, final
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from transmeta.errors import TrialFailure
 from transmeta.training.fit import FitReport, Work, diverged, is_evaluated
 from transmeta.training.inputs import Inputs, draw_offsets
 from transmeta.training.metric import evaluate_stacked
 from transmeta.training.planned import NO_GRADIENT
+from transmeta.training.products import PatchInputs, as_products
 from transmeta.training.seeding import derive_seed
 from transmeta.training.stack_member import StackMember, initial_values, parameter_groups, rate_table
 from transmeta.training.stacked_adamw import StackedAdamW
 from transmeta.training.staged import StagedModel
-from transmeta.training.vmapped import head_logits, stackable
+from transmeta.training.vmapped import head_logits, loss_and_slope, stackable
 
 EVALUATION_EXAMPLES: Final = 4096
 """Examples, over all members, in one forward pass of an evaluation: what stays in a processor's cache."""
@@ -49,7 +49,12 @@ class Stack:
         penalised = [] if self._plan.penalty is None else [n for n in members[0].values if not n.startswith("head.")]
         self._anchors = {name: self._optimiser.parameters[name].detach().clone() for name in penalised}
         self._classes = torch.tensor([member.planned.class_count for member in members])
-        self._inputs: dict[tuple[str, str, int], Inputs] = {}
+        self._products = as_products(
+            members[0].planned.model,
+            start=self._stage_count if self._plan.cut is None else self._plan.cut,
+            trained=self._optimiser.parameters.keys(),
+        )
+        self._inputs: dict[tuple[str, str, int], Inputs | PatchInputs] = {}
         count = len(members)
         self._rows = np.arange(count)
         self._epoch, self._reported, self._step, self._work_steps, self._work_examples, self._work_evaluations = (
@@ -156,11 +161,13 @@ class Stack:
         cut = self._plan.cut
         return self._stage_count if cut is None or self._is_probing(row) else cut
 
-    def _open(self, member: StackMember, *, name: str, start: int) -> Inputs:
+    def _open(self, member: StackMember, *, name: str, start: int) -> Inputs | PatchInputs:
         key = (member.reader, name, start)
         if key not in self._inputs:
             self._inputs = {k: v for k, v in self._inputs.items() if k[2] == start}
-            self._inputs[key] = member.open_inputs(name, start)
+            inputs = member.open_inputs(name, start)
+            products = self._products if start == self._plan.cut else None
+            self._inputs[key] = inputs if products is None else PatchInputs(inputs, products=products)
         return self._inputs[key]
 
     def _train_step(self) -> None:
@@ -168,39 +175,51 @@ class Stack:
         index = self._order.gather(1, columns)
         is_real = index != PADDING
         sizes = is_real.sum(dim=1)
-        x, side, labels = self._read(index.clamp(min=0), columns=columns)
+        read = 1 if self._is_alike else len(index)
+        x, side, labels = self._read(index[:read].clamp(min=0), columns=columns[:read])
+        labels = labels.expand(len(index), -1)
         shares = (is_real / sizes.to(torch.float64)[:, None]).to(self._device, self._optimiser.dtype)
-        if self._start(0) == self._stage_count and side is None and self._plan.penalty is None:
-            loss = self._differentiate_head(x, labels, shares=shares)
-        else:
-            logits = self._forward(x, side, rows=None)
-            losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-            loss = (losses.view_as(labels) * shares).sum(dim=1)
-            self._optimiser.differentiate((loss + self._penalty()).sum())
-        self._totals += (loss.detach() * sizes.to(self._device)).to(self._totals.dtype)
+        self._totals += (self._differentiate(x, side, labels, shares=shares) * sizes.to(self._device)).to(self._totals)
+        self._pull()
         self._update()
         self._step += 1
         self._work_steps[self._rows] += 1
         self._work_examples[self._rows] += sizes.numpy()
 
-    @torch.no_grad()
-    def _differentiate_head(self, x: Tensor, labels: Tensor, *, shares: Tensor) -> Tensor:
-        """Takes the gradients of heads on features x (K, B, features) and returns the losses (K,).
+    @property
+    def _is_alike(self) -> bool:
+        """Whether all live members read the same examples in each step."""
+        first, *others = (self._members[member] for member in self._rows)
+        return all(member.seed == first.seed and member.reader == first.reader for member in others)
 
-        That of a logit is softmax − one-hot, so autograd is not needed, which took half of the time of a step.
-        """
-        weight, bias = (self._optimiser.parameters[name] for name in ("head.weight", "head.bias"))
-        logits = self._masked(head_logits(x, weight, bias), self._classes)
-        logs = functional.log_softmax(logits, dim=2)
-        slopes = logs.exp().scatter_add_(2, labels[..., None], -torch.ones_like(logs[..., :1]))
-        slopes *= shares[..., None]
-        self._optimiser.gradients["head.weight"].copy_(slopes.transpose(1, 2) @ x)
-        self._optimiser.gradients["head.bias"].copy_(slopes.sum(dim=1))
-        return -(logs.gather(2, labels[..., None])[..., 0] * shares).sum(dim=1)
+    def _differentiate(self, x: Tensor, side: Tensor | None, labels: Tensor, *, shares: Tensor) -> Tensor:
+        """Takes the gradients of the weighted losses, and returns the losses (K,)."""
+        start, leaves, gradients = self._start(0), self._optimiser.parameters, self._optimiser.gradients
+        losses: list[Tensor] = []
+
+        def slope_of(logits: Tensor) -> Tensor:
+            loss, slope = loss_and_slope(self._masked(logits, self._classes), labels, shares=shares)
+            losses.append(loss)
+            return slope
+
+        with torch.no_grad():
+            if start == self._stage_count and side is None:
+                weight, bias = leaves["head.weight"], leaves["head.bias"]
+                slope = slope_of(head_logits(x if len(x) == len(weight) else x[0], weight, bias))
+                gradients["head.weight"].copy_(torch.bmm(slope.transpose(1, 2), x.expand(len(slope), -1, -1)))
+                gradients["head.bias"].copy_(slope.sum(dim=1))
+                return losses[0]
+            if self._products is not None and start == self._plan.cut:
+                self._products.differentiate(x, side, leaves, gradients, slope_of=slope_of)
+                return losses[0]
+        logits = self._forward(x, side, rows=None)
+        slope = slope_of(logits.detach())
+        self._optimiser.differentiate(logits, slope=slope)
+        return losses[0]
 
     def _read(self, index: Tensor, *, columns: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Returns the inputs (K, B, ...) at `index`, those of the side network, and the labels (K, B)."""
-        readers = [self._members[member].reader for member in self._rows]
+        readers = [self._members[member].reader for member in self._rows[: len(index)]]
         parts: list[tuple[Tensor, Tensor | None, Tensor]] = []
         groups = [[row for row, reader in enumerate(readers) if reader == name] for name in dict.fromkeys(readers)]
         for rows in groups:
@@ -217,11 +236,12 @@ class Stack:
         if len(parts) == 1:
             return parts[0]
         back = torch.tensor([row for rows in groups for row in rows]).argsort()
+        sides = [part[1] for part in parts if part[1] is not None]
         x = torch.cat([part[0] for part in parts])[back]
-        return x, None, torch.cat([part[2] for part in parts])[back]
+        return x, torch.cat(sides)[back] if sides else None, torch.cat([part[2] for part in parts])[back]
 
     def _forward(self, x: Tensor, side: Tensor | None, *, rows: Sequence[int] | None) -> Tensor:
-        """Returns logits (K, B, C) of all members, or of those at `rows` for inputs (B, ...) that they share.
+        """Returns logits (K, B, C) of all members for inputs (K or 1, B, ...), or of those at `rows` for (B, ...).
 
         Logits of classes that a member does not have are −∞.
         """
@@ -230,16 +250,24 @@ class Stack:
         if rows is not None:
             leaves, classes = {name: leaf[rows] for name, leaf in leaves.items()}, classes[rows]
 
+        if rows is None and len(x) == 1:
+            x, side = x[0], None if side is None else side[0]
+            is_shared = True
+        else:
+            is_shared = rows is not None
         if start == self._stage_count and side is None:
             return self._masked(head_logits(x, leaves["head.weight"], leaves["head.bias"]), classes)
+        if self._products is not None and start == self._plan.cut:
+            x, side = (x[None], None if side is None else side[None]) if is_shared else (x, side)
+            return self._masked(self._products.logits(x, side, leaves), classes)
 
         def call(weights: dict[str, Tensor], x: Tensor, side: Tensor | None) -> Tensor:
             logits: Tensor = torch.func.functional_call(self._vmapped, weights, (x, start, side), tie_weights=False)
             return logits
 
-        axis = 0 if rows is None else None
+        axis = None if is_shared else 0
         logits: Tensor = torch.func.vmap(call, in_dims=(0, axis, None if side is None else axis))(dict(leaves), x, side)
-        return self._masked(logits, classes)
+        return logits if rows is None else self._masked(logits, classes)
 
     def _masked(self, logits: Tensor, classes: Tensor) -> Tensor:
         if int(classes.min()) == logits.shape[2]:
@@ -247,18 +275,19 @@ class Stack:
         absent = torch.arange(logits.shape[2])[None, None] >= classes[:, None, None]
         return logits.masked_fill(absent.to(self._device), -math.inf)
 
-    def _penalty(self) -> Tensor:
-        """Returns the L2-SP penalty (K,) of each member."""
+    @torch.no_grad()
+    def _pull(self) -> None:
+        """Adds the gradients of the L2-SP penalty of each member."""
         plans = [self._members[member].planned.plan.penalty for member in self._rows]
-        if self._plan.penalty is None:
-            return torch.zeros((), device=self._device)
-        leaves = self._optimiser.parameters
-        leaves_type = next(iter(leaves.values())).dtype
-        drift = sum(((leaves[name] - anchor).square().flatten(1).sum(1) for name, anchor in self._anchors.items()), 0.0)
-        head = sum((leaf.square().flatten(1).sum(1) for name, leaf in leaves.items() if name.startswith("head.")), 0.0)
         numbers = [(plan.strength, plan.head_strength) for plan in plans if plan is not None]
-        strength, head_strength = torch.tensor(numbers, dtype=torch.float64).to(self._device, leaves_type).unbind(1)
-        return strength / 2 * drift + head_strength / 2 * head
+        if not numbers:
+            return
+        strength, head_strength = torch.tensor(numbers, dtype=torch.float64).to(self._device, self._optimiser.dtype).T
+        for name, leaf in self._optimiser.parameters.items():
+            away = leaf - self._anchors[name] if name in self._anchors else leaf
+            if name in self._anchors or name.startswith("head."):
+                factor = strength if name in self._anchors else head_strength
+                self._optimiser.gradients[name].add_(away * factor.view(-1, *(1,) * (leaf.ndim - 1)))
 
     def _update(self) -> None:
         if self._is_probing(0):
@@ -312,7 +341,9 @@ class Stack:
         )
 
     @torch.no_grad()
-    def _score(self, rows: Sequence[int], *, inputs: Inputs, name: str) -> Mapping[int, float | TrialFailure]:
+    def _score(
+        self, rows: Sequence[int], *, inputs: Inputs | PatchInputs, name: str
+    ) -> Mapping[int, float | TrialFailure]:
         chunks = []
         step = max(1, EVALUATION_EXAMPLES // len(rows))
         for begin in range(0, len(inputs), step):

@@ -50,16 +50,21 @@ def initial_values(members: Sequence[StackMember], *, device: torch.device) -> M
 
 
 def parameter_groups(members: Sequence[StackMember]) -> Sequence[StackedGroup]:
-    """Returns the groups of all members together, each with its own numbers."""
+    """Returns the groups of all members together; those of equal numbers are one, so that a step is few operations."""
     own_rates = [member.planned.plan.optimiser.learning_rate for member in members]
+    names: dict[tuple[bool, tuple[float, ...], tuple[float, ...]], tuple[str, ...]] = {}
+    for own in zip(*(member.planned.groups for member in members), strict=True):
+        rates = tuple(group.rate * rate for group, rate in zip(own, own_rates, strict=True))
+        key = (own[0].is_head, rates, tuple(group.weight_decay for group in own))
+        names[key] = names.get(key, ()) + own[0].names
     return [
         StackedGroup(
-            names=own[0].names,
-            rates=torch.tensor([g.rate * rate for g, rate in zip(own, own_rates, strict=True)], dtype=torch.float64),
-            decays=torch.tensor([group.weight_decay for group in own], dtype=torch.float64),
-            is_head=own[0].is_head,
+            names=own_names,
+            rates=torch.tensor(rates, dtype=torch.float64),
+            decays=torch.tensor(decays, dtype=torch.float64),
+            is_head=is_head,
         )
-        for own in zip(*(member.planned.groups for member in members), strict=True)
+        for (is_head, rates, decays), own_names in names.items()
     ]
 
 

@@ -9,6 +9,8 @@ from torch import Tensor
 
 BETAS: Final = (0.9, 0.999)
 EPSILON: Final = 1e-8
+FUSED_WEIGHTS: Final = 8192
+"""From so many weights of a group on, one fused pass over each member is faster on a CPU than ten over all of them."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,7 @@ class StackedAdamW:
         self._second = [torch.zeros_like(part) for part in flat]
         self._steps = [torch.zeros(len(part), 1, dtype=torch.float64) for part in flat]
         self._has_decay = [bool(group.decays.any()) for group in groups]
+        self._is_fused = [part.device.type == "cpu" and part.shape[1] >= FUSED_WEIGHTS for part in flat]
         self._share()
 
     @property
@@ -65,25 +68,29 @@ class StackedAdamW:
         """The type of the weights."""
         return self._weights[0].dtype
 
-    def differentiate(self, loss: Tensor) -> None:
-        """Takes the gradients of `loss`, the sum of the members' losses; 0 for what plays no part in it."""
-        gradients = torch.autograd.grad(loss, list(self._leaves.values()), allow_unused=True)
+    def differentiate(self, outputs: Tensor, *, slope: Tensor) -> None:
+        """Takes the gradients of a loss whose `slope` in `outputs` is given; 0 for what plays no part in it."""
+        gradients = torch.autograd.grad(outputs, list(self._leaves.values()), slope, allow_unused=True)
         for own, gradient in zip(self.gradients.values(), gradients, strict=True):
             own.zero_() if gradient is None else own.copy_(gradient)
 
     def step(self, factors: Tensor) -> None:
         """Updates all weights from their gradients, with `factors` (members,) float64 times the groups' rates."""
         for index, group in enumerate(self._groups):
-            self._step_group(index, rate=(factors * group.rates)[:, None], group=group)
+            self._step_group(index, rates=factors * group.rates, group=group)
 
     def step_head(self, rates: Tensor) -> None:
         """Updates the head alone with learning rates (members,) float64; the others stay as if they had no gradient."""
         for index, group in enumerate(self._groups):
             if group.is_head:
-                self._step_group(index, rate=rates[:, None], group=group)
+                self._step_group(index, rates=rates, group=group)
 
     @torch.no_grad()
-    def _step_group(self, index: int, *, rate: Tensor, group: StackedGroup) -> None:
+    def _step_group(self, index: int, *, rates: Tensor, group: StackedGroup) -> None:
+        if self._is_fused[index]:
+            self._step_rows(index, rates=rates, group=group)
+            return
+        rate = rates[:, None]
         weights, gradient = self._weights[index], self._gradients[index]
         first, second, steps = self._first[index], self._second[index], self._steps[index]
         steps += 1
@@ -94,6 +101,18 @@ class StackedAdamW:
         scale = (1 - BETAS[1] ** steps).sqrt()
         denominator = second.sqrt().div_(scale.to(weights)).add_(EPSILON)
         weights.sub_(first.div(denominator).mul_((rate / (1 - BETAS[0] ** steps)).to(weights)))
+
+    def _step_rows(self, index: int, *, rates: Tensor, group: StackedGroup) -> None:
+        """Steps the members of a group one by one, each in one pass over memory."""
+        self._steps[index] += 1
+        steps = self._steps[index].to(torch.float32)
+        parts = (self._weights[index], self._gradients[index], self._first[index], self._second[index], steps)
+        rows = zip(*(part.unbind() for part in parts), rates.tolist(), group.decays.tolist(), strict=True)
+        for weights, gradient, first, second, step, rate, decay in rows:
+            torch._fused_adamw_(
+                [weights], [gradient], [first], [second], [], [step],
+                lr=rate, beta1=BETAS[0], beta2=BETAS[1], weight_decay=decay, eps=EPSILON, amsgrad=False, maximize=False,
+            )  # fmt: skip
 
     def keep(self, rows: Tensor) -> None:
         """Drops all members but those at `rows`; `parameters` are new leaves afterwards."""

@@ -17,6 +17,9 @@ FILE: Final = "costs.json"
 MARGIN: Final = 0.8
 """A stack has to be faster by more than the noise of a measurement."""
 
+STEPS: Final = 2
+"""Raised whenever a stack's step is made another way: what was measured before is measured again."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -89,5 +92,5 @@ def kind_of(shape: Structure) -> str:
     flags = [str(shape.scope), f"batch {shape.batch_size}"]
     flags += ["shifted"] if shape.augment_shift else []
     flags += ["penalised"] if shape.has_penalty else []
-    machine = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} torch {torch.__version__}"
+    machine = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} torch {torch.__version__}, steps {STEPS}"
     return f"{shape.model}: stages {stages}, {added or 'nothing'} added, {', '.join(flags)}; {machine}"

@@ -1,0 +1,356 @@
+"""A trained suffix as batched matrix products over the members of a stack, differentiated in closed form.
+
+For suffixes of linear maps, norms and rectifiers, where autograd and `vmap` cost more than the products. A convolution
+may come first: it reads frozen features, so its patches are cut out once for a whole split, and what frozen weights
+make of these features is computed once too.
+
+Letters: K members, N examples of a split, B of them, P positions (pixels; 1 in a table), I inputs, O or C outputs.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Final, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from transmeta.training.additions import AdapterLayer, LoraLayer
+from transmeta.training.inputs import Inputs
+from transmeta.training.norm_rows import NormRows, norm_rows
+from transmeta.training.staged import StagedModel
+
+PATCH_BYTES: Final = 128 * 2**20
+"""Most memory for the patches of one split; where they are larger, they are cut out at every access."""
+
+Weights = Mapping[str, Tensor]
+
+
+@final
+class LinearMap:
+    """x·Wᵀ + b, with any of: weights of each member, weights that all share, a low-rank update of each member's.
+
+    Args:
+        weight, bias: names of the members' own; None for none.
+        shared, shared_bias: frozen (O, I) and (O,); None for none, or where their output is known ahead.
+        down, up: names of the low-rank update; None for none.
+        gain: of that update.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight: str | None = None,
+        bias: str | None = None,
+        shared: Tensor | None = None,
+        shared_bias: Tensor | None = None,
+        low_rank: tuple[str, str] | None = None,
+        gain: float = 1.0,
+    ) -> None:
+        self._weight, self._bias = weight, bias
+        self._shared, self._shared_bias = shared, shared_bias
+        self._low_rank, self._gain = low_rank, gain
+
+    def forward(self, x: Tensor, weights: Weights, *, known: Tensor | None) -> tuple[Tensor, Sequence[Tensor]]:
+        """Returns the outputs (K, B, P, O) and what `backward` needs.
+
+        Args:
+            x: (K, B, P, I), or (1, B, P, I) that all members share.
+            known: (K or 1, B, P, O) to be added.
+        """
+        rows = x.flatten(1, 2)
+        saved: list[Tensor] = [rows]
+        y: Tensor | None = None
+        if self._shared is not None:
+            y = _sum(y, functional.linear(rows, self._shared, self._shared_bias))
+        if self._weight is not None:
+            w = weights[self._weight].flatten(2).transpose(1, 2)
+            y = _sum(y, torch.bmm(rows.expand(len(w), -1, -1), w))
+        if self._low_rank is not None:
+            down, up = (weights[name].flatten(2) for name in self._low_rank)
+            low = torch.bmm(rows.expand(len(down), -1, -1), down.transpose(1, 2)).mul_(self._gain)
+            saved.append(low)
+            y = _sum(y, torch.bmm(low, up.transpose(1, 2)))
+        if self._bias is not None:
+            y = _sum(y, weights[self._bias][:, None])
+        if known is not None:
+            y = known.flatten(1, 2) if y is None else y.add_(known.flatten(1, 2))
+        assert y is not None
+        return y.view(len(y), *x.shape[1:3], -1), saved
+
+    def backward(
+        self, slope: Tensor, saved: Sequence[Tensor], weights: Weights, gradients: Weights, *, is_first: bool
+    ) -> Tensor:
+        """Writes the gradients of the members' weights; returns the slope of the inputs, of no use if `is_first`."""
+        rows, out = saved[0], slope.flatten(1, 2)
+        before: Tensor | None = None
+        if self._bias is not None:
+            gradients[self._bias].copy_(out.sum(dim=1))
+        if self._weight is not None:
+            _write(gradients[self._weight], out.transpose(1, 2), rows)
+            if not is_first:
+                before = _sum(before, torch.bmm(out, weights[self._weight].flatten(2)))
+        if self._low_rank is not None:
+            down, up = self._low_rank
+            _write(gradients[up], out.transpose(1, 2), saved[1])
+            low = torch.bmm(out, weights[up].flatten(2)).mul_(self._gain)
+            _write(gradients[down], low.transpose(1, 2), rows)
+            if not is_first:
+                before = _sum(before, torch.bmm(low, weights[down].flatten(2)))
+        if self._shared is not None and not is_first:
+            before = _sum(before, out @ self._shared)
+        return slope if before is None else before.view(len(before), *slope.shape[1:3], -1)
+
+
+@final
+class Rectifier:
+    """max(x, 0)."""
+
+    def forward(self, x: Tensor, weights: Weights, *, known: Tensor | None) -> tuple[Tensor, Sequence[Tensor]]:
+        """Returns the outputs and what `backward` needs."""
+        assert known is None
+        y = x.relu()
+        return y, (y,)
+
+    def backward(
+        self, slope: Tensor, saved: Sequence[Tensor], weights: Weights, gradients: Weights, *, is_first: bool
+    ) -> Tensor:
+        """Returns the slope of the inputs."""
+        before: Tensor = torch.ops.aten.threshold_backward(slope, saved[0], 0)
+        return before
+
+
+Layer = LinearMap | NormRows | Rectifier
+
+
+@final
+class Products:
+    """The stages of a model from the first trained one on, and its head.
+
+    Args:
+        layers: of the stages, in order.
+        cut_out: from the stages' inputs to the patches (N, P, I) that it reads, or None where it reads none.
+        known: from the stages' inputs to its frozen part (N, P, O); None where there is none.
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], *, cut_out: Callable[[Tensor], Tensor], known: Callable[[Tensor], Tensor] | None
+    ) -> None:
+        self._layers = tuple(layers)
+        self._cut_out = cut_out
+        self._known = known
+
+    @torch.no_grad()
+    def read(self, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Returns what the first layer reads of the stages' inputs: patches (N, P, I), and what is known of its output.
+
+        Args:
+            hidden: (N, channels, height, width) or (N, columns).
+        """
+        return self._cut_out(hidden), None if self._known is None else self._known(hidden)
+
+    @torch.no_grad()
+    def logits(self, x: Tensor, known: Tensor | None, weights: Weights) -> Tensor:
+        """Returns (K, B, C) for patches (K or 1, B, P, I)."""
+        return self._run(x, known, weights)[0]
+
+    @torch.no_grad()
+    def differentiate(
+        self,
+        x: Tensor,
+        known: Tensor | None,
+        weights: Weights,
+        gradients: Weights,
+        *,
+        slope_of: Callable[[Tensor], Tensor],
+    ) -> None:
+        """Writes the gradients of all trained weights.
+
+        Args:
+            slope_of: from logits to the gradient of the loss with respect to them, both (K, B, C).
+        """
+        logits, features, saved = self._run(x, known, weights)
+        slope = slope_of(logits)
+        _write(gradients["head.weight"], slope.transpose(1, 2), features)
+        gradients["head.bias"].copy_(slope.sum(dim=1))
+        positions = saved[0][0].shape[1] // slope.shape[1]
+        slope = torch.bmm(slope, weights["head.weight"])[:, :, None]
+        if positions > 1:
+            slope = (slope / positions).expand(-1, -1, positions, -1)
+        for index, layer in reversed([*enumerate(self._layers)]):
+            slope = layer.backward(slope, saved[index], weights, gradients, is_first=index == 0)
+
+    def _run(
+        self, x: Tensor, known: Tensor | None, weights: Weights
+    ) -> tuple[Tensor, Tensor, Sequence[Sequence[Tensor]]]:
+        saved: list[Sequence[Tensor]] = []
+        for index, layer in enumerate(self._layers):
+            x, kept = layer.forward(x, weights, known=known if index == 0 else None)
+            saved.append(kept)
+        features = x[:, :, 0] if x.shape[2] == 1 else x.mean(dim=2)
+        weight, bias = weights["head.weight"], weights["head.bias"]
+        rows = features.expand(len(weight), -1, -1)
+        return torch.baddbmm(bias[:, None], rows, weight.transpose(1, 2)), rows, saved
+
+
+@final
+class PatchInputs:
+    """The examples of one split as `Products` read them; read as `Inputs` are, with what is known in place of a side.
+
+    Args:
+        inputs: at the start of the first of the stages.
+    """
+
+    def __init__(self, inputs: Inputs, *, products: Products) -> None:
+        self.labels = inputs.labels
+        self._inputs = inputs
+        self._products = products
+        self._kept: tuple[Tensor, Tensor | None] | None = None
+        if inputs.whole is not None and len(inputs):
+            one, _ = products.read(inputs.whole[:1])
+            if one.numel() * one.element_size() * len(inputs) <= PATCH_BYTES:
+                self._kept = products.read(inputs.whole)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def get(self, index: Tensor, *, offsets: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Returns (patches, what is known or None) of the examples at `index`; copies."""
+        if self._kept is None:
+            return self._products.read(self._inputs.get(index, offsets=offsets)[0])
+        patches, known = self._kept
+        return patches[index], None if known is None else known[index]
+
+
+def as_products(model: StagedModel, *, start: int, trained: Collection[str]) -> Products | None:
+    """Returns stages `start` and later as products, or None if there is something among them that is not.
+
+    Args:
+        trained: names of the parameters that each member has of its own; all others are shared and frozen.
+    """
+    if model.side is not None or start >= len(model.stages):
+        return None
+    found = [
+        part for index in range(start, len(model.stages)) for part in _parts(model.stages[index], f"stages.{index}")
+    ]
+    first_name, first = found[0]
+    is_spatial = isinstance(_base(first), nn.Conv2d)
+    if is_spatial and not _is_plain(first):
+        return None
+    layers: list[Layer] = []
+    for index, (name, module) in enumerate(found):
+        layer: Layer | None
+        if isinstance(module, nn.ReLU):
+            layer = Rectifier()
+        elif isinstance(_base(module), nn.Conv2d if is_spatial and index == 0 else nn.Linear):
+            layer = None if is_spatial and index else _linear_map(module, name, trained=trained, is_known=is_spatial)
+        else:
+            layer = norm_rows(module, name, trained=trained, is_spatial=is_spatial)
+        if layer is None:
+            return None
+        layers.append(layer)
+    if not is_spatial:
+        return Products(layers, cut_out=_as_row, known=None)
+    return Products(layers, cut_out=_patches(first), known=_frozen_part(first, first_name, trained=trained))
+
+
+def _parts(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+    if not isinstance(module, nn.Sequential):
+        yield name, module
+        return
+    for key, child in module.named_children():
+        yield from _parts(child, f"{name}.{key}")
+
+
+def _base(module: nn.Module) -> nn.Module:
+    return module.base if isinstance(module, AdapterLayer | LoraLayer) else module
+
+
+def _is_plain(module: nn.Module) -> bool:
+    base = _base(module)
+    assert isinstance(base, nn.Conv2d)
+    return base.groups == 1 and base.padding_mode == "zeros" and not isinstance(base.padding, str)
+
+
+def _linear_map(module: nn.Module, name: str, *, trained: Collection[str], is_known: bool) -> LinearMap | None:
+    """Returns a linear layer or convolution; None for anything else.
+
+    Args:
+        is_known: whether the output of frozen weights is computed ahead.
+    """
+    base = _base(module)
+    if not isinstance(base, nn.Linear | nn.Conv2d):
+        return None
+    prefix = name if base is module else f"{name}.base"
+    own = {key: f"{prefix}.{key}" in trained for key, _ in base.named_parameters()}
+    if is_known and own.get("bias") and not own["weight"]:
+        return None  # its frozen part would be the product without the bias, which no source of ours has
+    is_shared = not own["weight"] and not is_known
+    bias = None if base.bias is None or own["bias"] else base.bias.detach()
+    low_rank = (f"{name}.down.weight", f"{name}.up.weight") if isinstance(module, LoraLayer) else None
+    own_weight = f"{prefix}.weight" if own["weight"] else None
+    if isinstance(module, AdapterLayer):
+        if own_weight is not None:
+            return None
+        own_weight = f"{name}.adapter.weight"
+    if own["weight"] and bias is not None:
+        return None  # a trained matrix with a frozen bias: no plan makes it
+    return LinearMap(
+        weight=own_weight,
+        bias=f"{prefix}.bias" if own.get("bias") else None,
+        shared=base.weight.detach() if is_shared else None,
+        shared_bias=bias if is_shared else None,
+        low_rank=low_rank,
+        gain=module.gain if isinstance(module, LoraLayer) else 1.0,
+    )
+
+
+def _frozen_part(module: nn.Module, name: str, *, trained: Collection[str]) -> Callable[[Tensor], Tensor] | None:
+    base = _base(module)
+    if f"{name}.weight" in trained:
+        return None
+
+    def known(hidden: Tensor) -> Tensor:
+        output: Tensor = base(hidden)
+        return output.flatten(2).transpose(1, 2).contiguous()
+
+    return known
+
+
+def _patches(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Returns what cuts images (N, channels, height, width) into the patches (N, P, I) that a convolution reads."""
+    base = _base(module)
+    assert isinstance(base, nn.Conv2d)
+    if isinstance(module, AdapterLayer):
+        margins, stride = module.margins, base.stride
+        return lambda x: _unfolded(functional.pad(x, margins), kernel=(1, 1), stride=stride)
+    padding = base.padding
+    assert not isinstance(padding, str)
+    kernel, stride, dilation = base.kernel_size, base.stride, base.dilation
+    return lambda x: _unfolded(x, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
+
+
+def _unfolded(
+    x: Tensor,
+    *,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...] = (0, 0),
+    dilation: tuple[int, ...] = (1, 1),
+) -> Tensor:
+    patches = functional.unfold(x, kernel, stride=stride, padding=padding, dilation=dilation)
+    return patches.transpose(1, 2).contiguous()
+
+
+def _as_row(x: Tensor) -> Tensor:
+    return x[:, None]
+
+
+def _sum(a: Tensor | None, b: Tensor) -> Tensor:
+    if a is None:
+        return b
+    return a + b if len(a) < len(b) else a.add_(b)
+
+
+def _write(gradient: Tensor, out: Tensor, rows: Tensor) -> None:
+    """Writes the products (K, O, I) of out (K, O, rows) and rows (K or 1, rows, I) to a gradient of their size."""
+    gradient.copy_(torch.bmm(out, rows.expand(len(out), -1, -1)).view(gradient.shape))
