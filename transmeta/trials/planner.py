@@ -1,6 +1,7 @@
 """Groups trials into units: stacks where that was measured to be faster and to give the same numbers."""
 
 import dataclasses
+import itertools
 import logging
 import math
 from collections.abc import Sequence
@@ -68,8 +69,7 @@ class UnitPlanner:
             if costs is None or not costs.is_stacked:
                 units += [UnitSpec(members=(spec,)) for spec in members]
                 continue
-            size = min(_most_members(costs.parameter_count), math.ceil(len(members) / workers))
-            units += [_unit(members[begin : begin + size]) for begin in range(0, len(members), size)]
+            units += _stacks(members, most=_most_members(costs.parameter_count), workers=workers)
         return units
 
     def observe(self, unit: UnitSpec, *, results: Sequence[TrialResult], busy_s: float) -> None:
@@ -161,6 +161,18 @@ def _first(unit: TrialUnit, spec: TrialSpec) -> tuple[float | None, float]:
 def _most_members(parameter_count: int) -> int:
     fitting = STACK_BYTES // (STATE_BYTES * max(1, parameter_count))
     return max(SMALLEST, min(LARGEST, fitting))
+
+
+def _stacks(members: Sequence[TrialSpec], *, most: int, workers: int) -> Sequence[UnitSpec]:
+    """Returns stacks of about equal size, with all workers busy to the end.
+
+    Trials of one seed see the same examples in each step, which a stack then reads once: so these come together.
+    """
+    ordered = sorted(members, key=lambda spec: (spec.target.id, spec.pair.source, spec.seed))
+    least = math.ceil(len(ordered) / most)
+    count = min(len(ordered), math.ceil(least / workers) * workers)
+    ends = [round(len(ordered) * index / count) for index in range(count + 1)]
+    return [_unit(ordered[begin:end]) for begin, end in itertools.pairwise(ends)]
 
 
 def _unit(members: Sequence[TrialSpec]) -> UnitSpec:
