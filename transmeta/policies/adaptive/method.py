@@ -6,6 +6,7 @@ Letters: T known targets, C configurations, K rungs, M members.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Final, final
 
@@ -17,7 +18,7 @@ from transmeta.policies.adaptive.learned import AdaptiveLearned
 from transmeta.policies.adaptive.protocol import Array, Curves, Flags
 from transmeta.policies.adaptive.rows import at_rungs
 from transmeta.policies.adaptive.session import PORTFOLIO, Knobs
-from transmeta.policies.adaptive.tuning import choose_knobs, interval_width, thinned
+from transmeta.policies.adaptive.tuning import Case, choose_knobs, interval_width, thinned
 from transmeta.policies.network.encoding import Encoder
 from transmeta.policies.network.ensemble import Ensemble
 from transmeta.policies.network.learner import fold_without, parts_of
@@ -42,6 +43,10 @@ class AdaptiveMethod:
         knobs: to use without choosing; None to choose.
         by_domain: whether whole domains are left out to choose the knobs, as for a target of a new domain.
         has_network, has_pair_features, has_target_features: whether these are used.
+        has_samples: whether posterior samples are among the rows.
+        has_weights: whether known targets count by nearness and by what was observed, rather than alike.
+        has_cost: whether moves are valued for their cost.
+        has_curves: whether runs may be left early and gone on with.
     """
 
     name: str = "adaptive"
@@ -51,6 +56,10 @@ class AdaptiveMethod:
     has_network: bool = True
     has_pair_features: bool = True
     has_target_features: bool = True
+    has_samples: bool = True
+    has_weights: bool = True
+    has_cost: bool = True
+    has_curves: bool = True
     plan: TrainingPlan = dataclasses.field(default_factory=TrainingPlan)
 
     @property
@@ -60,6 +69,10 @@ class AdaptiveMethod:
 
     def learn(self, curves: Curves, *, seed: int) -> AdaptiveLearned:
         """Returns what is learned from `curves`; the seed is that of the network."""
+        return self.study(curves, seed=seed).learned
+
+    def study(self, curves: Curves, *, seed: int) -> "Study":
+        """Returns what is learned from `curves`, with the left-out targets that it was checked on."""
         curves = self._seen(curves)
         table = regret_table(curves)
         rungs = at_rungs(curves.regret, curves.steps)
@@ -80,25 +93,25 @@ class AdaptiveMethod:
             has_pair_features=self.has_pair_features,
         )
         if len(masks) < FEWEST_UNITS:
-            return learned
-        cases = [
+            return Study(learned=learned, cases=())
+        cases = tuple(
             learned.case(
                 curves,
-                t,
+                int(t),
                 known=~mask,
                 ensemble=ensembles[1 + i] if ensembles else None,
                 inputs=inputs[1 + i] if ensembles else None,
             )
             for i, mask in enumerate(masks)
-            for t in np.flatnonzero(mask).tolist()
-        ]
+            for t in np.flatnonzero(mask)
+        )
         learned = dataclasses.replace(learned, width=interval_width(cases))
         if self.knobs is not None:
-            return learned
+            return Study(learned=learned, cases=cases)
         chosen = choose_knobs(
             thinned(cases, most=MOST_CASES), evaluations=self.evaluations, has_network=bool(ensembles)
         )
-        return dataclasses.replace(learned, knobs=chosen)
+        return Study(learned=dataclasses.replace(learned, knobs=chosen), cases=cases)
 
     def _seen(self, curves: Curves) -> Curves:
         if not self.has_pair_features:
@@ -129,6 +142,15 @@ class AdaptiveMethod:
             folds, regret=table.regret, groups=curves.groups, plan=self.plan, seed=derive_seed(seed, "network")
         )
         return ensembles, [fold.inputs for fold in folds], encoder
+
+
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Study:
+    """What was learned, and each known target as if it had not been known; none where nothing could be left out."""
+
+    learned: AdaptiveLearned
+    cases: tuple[Case, ...]
 
 
 def _residuals(

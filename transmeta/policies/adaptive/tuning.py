@@ -73,18 +73,25 @@ class Case:
         )
 
 
-def choose_knobs(cases: Sequence[Case], *, evaluations: int, has_network: bool) -> Knobs:
+def choose_knobs(
+    cases: Sequence[Case], *, evaluations: int, has_network: bool, restricted: Change = lambda knobs: knobs
+) -> Knobs:
     """Returns the knobs for `cases`: the default ones, each changed only where left-out groups clearly say so.
 
     One knob after the other; the loss is the anytime regret over `evaluations`.
+
+    Args:
+        restricted: takes out of the knobs what is not to be used.
     """
     units = sorted({case.group for case in cases})
-    best = FEATURED if has_network else DEFAULT
+    best = restricted(FEATURED if has_network else DEFAULT)
     best_losses = _losses(cases, best, units, evaluations=evaluations)
     for changes in _alternatives(has_network=has_network, has_rungs=_has_rungs(cases)):
         start = best
         for change in changes:
-            knobs = change(start)
+            knobs = restricted(change(start))
+            if knobs == best:
+                continue
             losses = _losses(cases, knobs, units, evaluations=evaluations)
             gain = best_losses - losses
             error = float(gain.std(ddof=1)) / math.sqrt(len(units)) if len(units) > 1 else math.inf

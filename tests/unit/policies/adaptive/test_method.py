@@ -148,3 +148,20 @@ def test_with_two_groups_nothing_is_left_out_and_the_default_knobs_stand() -> No
     learned = AdaptiveMethod(plan=PLAN).learn(take(curves(), [0, 1, 2, 3]), seed=0)
 
     assert learned.knobs == PORTFOLIO
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ("has_samples", {"sampled": 0.0}),
+        ("has_weights", {"beta": 0.0}),
+        ("has_cost", {"exponents": (0.0,)}),
+        ("has_curves", {"is_partial": False}),
+    ],
+)
+def test_a_part_that_is_taken_out_is_not_among_the_chosen_knobs(part: str, expected: dict[str, object]) -> None:
+    method = dataclasses.replace(AdaptiveMethod(plan=PLAN, evaluations=3), **{part: False})
+
+    knobs = method.learn(take(curves(), list(range(8))), seed=0).knobs
+
+    assert {name: getattr(knobs, name) for name in expected} == expected
