@@ -4,6 +4,7 @@ Letters: T known targets, C configurations, K rungs, M members.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Final, final
 
 import numpy as np
@@ -43,8 +44,12 @@ class AdaptiveLearned:
     feature_names: tuple[str, ...]
     has_pair_features: bool
 
-    def start(self, present: Present, *, seed: int) -> AdaptiveSession:
-        """Returns a search on the target; deterministic."""
+    def start(self, present: Present, *, seed: int, ratios: Array | None = None) -> AdaptiveSession:
+        """Returns a search on the target; deterministic.
+
+        Args:
+            ratios: log(paid / expected) of full runs so far, which tell how fast this machine is.
+        """
         columns = np.flatnonzero(present.is_allowed)
         features = features_of(self._seen(present), sources=self.sources)
         members = np.zeros((0, len(self.table.arms)))
@@ -55,7 +60,7 @@ class AdaptiveLearned:
         case = self._case(features, columns, known=everything, members=members)
         steps = rung_steps(present.steps[columns])
         case = dataclasses.replace(case, steps=steps)
-        return case.session(self.knobs, columns=columns, spending=self._spending(present, columns, steps))
+        return case.session(self.knobs, columns=columns, spending=self._spending(present, columns, steps, ratios))
 
     def case(self, curves: Curves, t: int, *, known: Flags, ensemble: Ensemble | None, inputs: Array | None) -> Case:
         """Returns a known target as if it were new, with the known targets `known` (T,) alone."""
@@ -74,12 +79,21 @@ class AdaptiveLearned:
             steps=rung_steps(present.steps[columns]),
         )
 
-    def _case(self, features: MetaFeatures, columns: Indices, *, known: Flags, members: Array) -> Case:
+    def full_cost(self, features: Mapping[str, float], *, ratios: Array | None = None) -> Array:
+        """Returns the expected cost of full runs on a target of `features`, (C,); `ratios` as in `start`."""
+        vector = np.array([features.get(name, np.nan) for name in self.feature_names], dtype=np.float64)
+        return self.costs.predict(vector, ratios=ratios)
+
+    def heard(self, columns: Indices, *, known: Flags | None = None) -> Flags:
+        """Returns which known targets, of `known` (T,), tried enough of `columns` to speak for them, (T,)."""
         is_allowed = np.zeros(len(self.table.arms), dtype=np.bool_)
         is_allowed[columns] = True
-        is_heard = known & cover(self.rungs, is_allowed)
-        if not is_heard.any():
-            is_heard = known
+        everything = np.ones(len(self.rungs), dtype=np.bool_) if known is None else known
+        is_heard = everything & cover(self.rungs, is_allowed)
+        return is_heard if is_heard.any() else everything
+
+    def _case(self, features: MetaFeatures, columns: Indices, *, known: Flags, members: Array) -> Case:
+        is_heard = self.heard(columns, known=known)
         rungs = self.rungs[is_heard][:, columns]
         targets = [target for target, is_kept in zip(self.table.targets, is_heard, strict=True) if is_kept]
         gaps = rung_gaps(rungs)
@@ -123,10 +137,9 @@ class AdaptiveLearned:
             },
         )
 
-    def _spending(self, present: Present, columns: Indices, steps: Indices) -> Spending:
+    def _spending(self, present: Present, columns: Indices, steps: Indices, ratios: Array | None) -> Spending:
         shares = steps / np.maximum(present.steps[columns], 1)[:, None]
-        features = np.array([present.target_features.get(name, np.nan) for name in self.feature_names])
-        cost = self.costs.predict(features)[columns]
+        cost = self.full_cost(present.target_features, ratios=ratios)[columns]
         allowance = present.allowance
         if allowance.cost_s is None:
             return Spending(cumulative=shares, budget=allowance.evaluations or np.inf, cost=cost, is_actual=False)

@@ -109,9 +109,22 @@ class AdaptiveMethod:
         if self.knobs is not None:
             return Study(learned=learned, cases=cases)
         chosen = choose_knobs(
-            thinned(cases, most=MOST_CASES), evaluations=self.evaluations, has_network=bool(ensembles)
+            thinned(cases, most=MOST_CASES),
+            evaluations=self.evaluations,
+            has_network=bool(ensembles),
+            restricted=self._restricted,
         )
         return Study(learned=dataclasses.replace(learned, knobs=chosen), cases=cases)
+
+    def _restricted(self, knobs: Knobs) -> Knobs:
+        """Returns `knobs` without the parts that are taken out."""
+        if not self.has_samples:
+            knobs = dataclasses.replace(knobs, sampled=0.0)
+        if not self.has_weights:
+            knobs = dataclasses.replace(knobs, tau=math.inf, beta=0.0)
+        if not self.has_cost:
+            knobs = dataclasses.replace(knobs, exponents=(0.0,))
+        return knobs if self.has_curves else dataclasses.replace(knobs, is_partial=False)
 
     def _seen(self, curves: Curves) -> Curves:
         if not self.has_pair_features:

@@ -46,7 +46,7 @@ def rung_steps(steps: Indices) -> Indices:
 def at_rungs(regret: Array, steps: Indices) -> Array:
     """Returns the regret at the rungs, (T, C, K), of curves (T, C, S); NaN where the cell was not recorded.
 
-    A curve with a gap counts by its last recorded step before the rung.
+    A curve with a gap counts by its last recorded step before the rung; beyond the end of its record, not at all.
     """
     last = regret.shape[2] - 1
     indices = np.clip(rung_steps(steps) - 1, 0, last)
@@ -54,7 +54,8 @@ def at_rungs(regret: Array, steps: Indices) -> Array:
     latest = np.maximum.accumulate(known, axis=2)
     found = np.take_along_axis(latest, indices, axis=2)
     values = np.take_along_axis(regret, np.maximum(found, 0), axis=2)
-    return np.where((found >= 0) & (steps > 0)[..., None], values, np.nan)
+    is_reached = indices <= latest[:, :, -1:]
+    return np.where((found >= 0) & is_reached & (steps > 0)[..., None], values, np.nan)
 
 
 def without_gaps(regret: Array) -> Array:

@@ -121,6 +121,7 @@ class AdaptiveSession:
         remaining = self._spending.remaining(self._paid)
         if not self._knobs.is_partial:
             remaining[:, :-1] = 0.0
+            remaining[self._paid > 0] = 0.0
         if (self._utility == FAILED).any():
             remaining[self._utility == FAILED] = 0.0
         regret, weights = self._now()
@@ -149,7 +150,7 @@ class AdaptiveSession:
 
     def believed(self) -> Posterior:
         """Returns what is believed of the final values now."""
-        observed = np.flatnonzero((self._paid > 0) & (self._utility != FAILED))
+        observed = np.flatnonzero((self._paid > 0) & ~np.isnan(self._utility) & (self._utility != FAILED))
         return self._beliefs.after(observed=observed, rungs=self._paid[observed] - 1, utility=self._utility[observed])
 
     def predict(self, config: int) -> Forecast:
@@ -176,13 +177,18 @@ class AdaptiveSession:
         if self._knobs.beta > 0:
             self.weights = self._posterior()
 
+    def assume(self, move: Move) -> None:
+        """Takes a move as made whose values are not known yet: what it is expected to bring is not chosen again."""
+        place = self._place[move.config]
+        self._paid[place] = int(np.searchsorted(self._steps[place], move.step, side="right"))
+
     def reached(self, config: int) -> int:
         """Returns how many rungs of the configuration were paid for."""
         return int(self._paid[self._place[config]])
 
     def _posterior(self) -> Array:
         """Returns the weights after what was observed: pairs are compared at the rungs that were reached."""
-        started = np.flatnonzero(self._paid)
+        started = np.flatnonzero((self._paid > 0) & ~np.isnan(self._utility))
         predicted = self._rows.regret[:, started, self._paid[started] - 1]
         mistakes = misranking(predicted, self._utility[started])
         return reweighted(self._rows.weights, mistakes, beta=self._knobs.beta)
