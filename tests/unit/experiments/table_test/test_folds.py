@@ -30,6 +30,18 @@ def test_all_targets_of_a_data_set_leave_together() -> None:
     ]
 
 
+def test_many_data_sets_leave_in_twelve_parts_and_each_is_tested_once() -> None:
+    families = [f"f{index:02d}" for index in range(15) for _ in range(2)]
+
+    table = finals(np.arange(90.0).reshape(30, 3) % 7, families=families)
+    parts = folds(Ground(table), Split.TARGET)
+
+    assert len(parts) == 12
+    assert sorted(row for fold in parts for row in fold.test) == list(range(30))
+    for fold in parts:
+        assert not {families[row] for row in fold.test} & {families[row] for row in fold.known}
+
+
 def test_all_data_sets_of_a_domain_leave_together() -> None:
     ground = made(families=list("aabbcd"), domains=["x", "x", "y", "y", "y", "x"])
 
