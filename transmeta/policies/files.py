@@ -1,4 +1,4 @@
-"""Policies as folders: `policy.json`, and for the network its weights as safetensors. Never a pickle.
+"""Policies as folders: `policy.json`, and for networks and large tables their arrays as safetensors. Never a pickle.
 
 The weights' file is named by its SHA-256 and written first; `policy.json` is then swapped in by one rename, so that a
 reader sees the old policy or the new one, whenever the writer dies.
@@ -17,6 +17,8 @@ from transmeta.core.codec import Json
 from transmeta.core.protocols import Policy
 from transmeta.core.space import Proposer
 from transmeta.errors import ConfigError, ConflictError, InputError, UnknownNameError, UnsafeFileError
+from transmeta.policies.adaptive import files as adaptive_files
+from transmeta.policies.adaptive.policy import AdaptivePolicy
 from transmeta.policies.fixed import FixedPolicy
 from transmeta.policies.mean_rank import MeanRankPolicy
 from transmeta.policies.nearest_task import NearestTaskPolicy
@@ -149,6 +151,9 @@ def _encode(policy: Policy) -> Encoded:
             progress=policy.progress,
         )
         return "network", network, network_weights.to_bytes(policy.ensemble)
+    if isinstance(policy, AdaptivePolicy):
+        record = adaptive_files.to_record(policy.learned, left_out=policy.left_out)
+        return "adaptive", record, adaptive_files.to_bytes(policy.learned)
     raise InputError(
         f"policy {policy.name!r}: a {type(policy).__name__} cannot be saved; known: {', '.join(_DECODERS)}"
     )
@@ -194,6 +199,14 @@ def _network(body: Json, weights: Weights, proposer: Proposer) -> Policy:
     )
 
 
+def _adaptive(body: Json, weights: Weights, proposer: Proposer) -> Policy:
+    record = codec.from_json(adaptive_files.AdaptiveRecord, body)
+    if weights is None:
+        raise UnsafeFileError("an adaptive policy without arrays; restore its folder or run meta-train again")
+    learned = adaptive_files.from_record(record, weights)
+    return AdaptivePolicy(learned=learned, proposer=proposer, left_out=record.left_out)
+
+
 def _finite(tau: float) -> float | None:
     return tau if math.isfinite(tau) else None
 
@@ -209,6 +222,7 @@ _DECODERS: Final[Mapping[str, Callable[[Json, Weights, Proposer], Policy]]] = {
     "portfolio": _portfolio,
     "nearest_task": _nearest_task,
     "network": _network,
+    "adaptive": _adaptive,
 }
 
 

@@ -70,7 +70,7 @@ def describe(
     noise = np.sqrt(np.mean(scale**2 * spread**2)) + 1e-9
     level = _corrected(level, errors=now.utility - (level.mean - scale * mean[observed]), noise=float(noise))
     costs = _costs(table, features.target, now)
-    is_share = _are_shares(table)
+    is_share = are_shares(table)
     shares = _shares(table, rows, features)
     suggestions = []
     for column in columns:
@@ -88,7 +88,7 @@ def describe(
                 low=low,
                 high=high,
                 predicted_cost_s=costs[column],
-                evidence=_evidence(table, shares, column=column),
+                evidence=evidence_of(table, shares, column=column),
             )
         )
     return tuple(suggestions)
@@ -110,7 +110,7 @@ def _shares(table: RegretTable, rows: Rows, features: MetaFeatures) -> Array:
     return shares if shares.sum() > 1e-6 else closeness(distances(table.targets, features), tau=1.0)
 
 
-def _evidence(table: RegretTable, weights: Array, *, column: int) -> tuple[Evidence, ...]:
+def evidence_of(table: RegretTable, weights: Array, *, column: int) -> tuple[Evidence, ...]:
     """Returns the known targets that tried the arm and speak for it, heaviest first."""
     regret = table.regret[:, column]
     tried = [int(i) for i in np.flatnonzero(~np.isnan(regret)) if weights[i] > 1e-6]
@@ -122,7 +122,7 @@ def _evidence(table: RegretTable, weights: Array, *, column: int) -> tuple[Evide
     )
 
 
-def _are_shares(table: RegretTable) -> bool:
+def are_shares(table: RegretTable) -> bool:
     """Whether every known score is in [0, 1], so that predictions had better be, too."""
     known = table.utility[~np.isnan(table.utility)]
     return bool(known.min(initial=0.0) >= 0 and known.max(initial=1.0) <= 1)

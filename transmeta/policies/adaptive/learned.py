@@ -18,6 +18,7 @@ from transmeta.policies.adaptive.rows import cover, rung_gaps, rung_steps, witho
 from transmeta.policies.adaptive.session import AdaptiveSession, Knobs, Spending
 from transmeta.policies.adaptive.tuning import Case
 from transmeta.policies.forecast import Normal, level_of
+from transmeta.policies.greedy import filled
 from transmeta.policies.network.encoding import Encoder
 from transmeta.policies.network.ensemble import Ensemble
 from transmeta.policies.similarity import distances
@@ -43,6 +44,11 @@ class AdaptiveLearned:
     width: float
     feature_names: tuple[str, ...]
     has_pair_features: bool
+
+    @property
+    def whole(self) -> Array:
+        """The final regrets without gaps, (T, C)."""
+        return filled(self.table.regret)
 
     def start(self, present: Present, *, seed: int, ratios: Array | None = None) -> AdaptiveSession:
         """Returns a search on the target; deterministic.

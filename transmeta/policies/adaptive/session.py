@@ -128,7 +128,7 @@ class AdaptiveSession:
         move = next_move(
             regret,
             weights=weights,
-            paid=self._paid,
+            paid=np.where(self._utility == FAILED, 0, self._paid),  # what failed covers nothing
             remaining=remaining,
             left=self._spending.left,
             exponents=self._knobs.exponents if self._is_ample else TIGHT,

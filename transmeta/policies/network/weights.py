@@ -1,8 +1,10 @@
 """θ as safetensors bytes, and back, checked."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -32,6 +34,15 @@ def from_bytes(data: bytes, *, inputs: int) -> Ensemble:
         arrays = load(data)
     except SafetensorError as error:
         raise UnsafeFileError(f"policy weights: not safetensors ({error}); {REMEDY}") from error
+    return from_arrays(arrays, inputs=inputs)
+
+
+def from_arrays(arrays: Mapping[str, npt.NDArray[np.float32]], *, inputs: int) -> Ensemble:
+    """Returns the ensemble with the weights `arrays`, by the names of its attributes; the rest as in `from_bytes`.
+
+    Raises:
+        UnsafeFileError: if they are not finite weights of a network with F inputs.
+    """
     names = {field.name for field in dataclasses.fields(Ensemble)}
     if set(arrays) != names:
         raise UnsafeFileError(f"policy weights: arrays {sorted(arrays)} where {sorted(names)} are expected; {REMEDY}")

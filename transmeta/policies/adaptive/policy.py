@@ -1,0 +1,184 @@
+"""The adaptive portfolio as a policy of live searches: full runs, started in the order that it would start them in."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final, final
+
+import numpy as np
+
+from transmeta.core.experience import History, MetaFeatures
+from transmeta.core.outcome import Suggestion
+from transmeta.core.space import Proposer
+from transmeta.core.trial import TrialResult, TrialStatus
+from transmeta.policies.adaptive.learned import AdaptiveLearned
+from transmeta.policies.adaptive.protocol import Allowance, Array, Flags, Move, Present
+from transmeta.policies.adaptive.rows import SHARES
+from transmeta.policies.adaptive.session import AdaptiveSession
+from transmeta.policies.adaptive.trials import GRID, step_of
+from transmeta.policies.forecast import are_shares, evidence_of
+from transmeta.policies.greedy import Situation, situation
+from transmeta.policies.ranking import hand_over
+from transmeta.policies.similarity import closeness, distances, misranking, reweighted
+from transmeta.policies.table import RegretTable
+
+FIRST_RUNG: Final = step_of(SHARES[0])
+SMALLEST_COST_S: Final = 1e-4
+NEARNESS: Final = 1.0
+"""τ of the known targets that are named as evidence, whatever their weight in the decision: all of them taught it."""
+
+Told = tuple[int, Move, float | None]
+"""A column, how far it was run, and the utility there; None where it failed."""
+
+
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Anytime regret on known data sets that were left out of learning, by data set.
+
+    Attributes:
+        regret: of this policy.
+        portfolio: of the greedy regret portfolio, on the same targets.
+    """
+
+    regret: Mapping[str, float]
+    portfolio: Mapping[str, float]
+
+
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AdaptivePolicy:
+    """Starts what is expected to remove the most regret, given the known targets, the network and the trials so far.
+
+    What is suggested together is chosen one after the other, as if those before were running: their expected regret
+    covers. Whether a running trial goes on is for the search to say.
+
+    Attributes:
+        left_out: None where there were too few data sets to leave one out.
+        is_thrifty: whether what an arm brings is held against what it costs on this target.
+    """
+
+    learned: AdaptiveLearned
+    proposer: Proposer
+    left_out: LeftOut | None = None
+    is_thrifty: bool = False
+
+    @property
+    def name(self) -> str:
+        """`adaptive`."""
+        return "adaptive"
+
+    @property
+    def table(self) -> RegretTable:
+        """The known targets and arms."""
+        return self.learned.table
+
+    def by_cost(self) -> "AdaptivePolicy":
+        """Returns the policy for a budget of time: of two arms that promise as much, the cheaper one comes first."""
+        return dataclasses.replace(self, is_thrifty=True)
+
+    def suggest(self, features: MetaFeatures, history: History, *, count: int, seed: int) -> Sequence[Suggestion]:
+        """Returns up to `count` arms, best first, then fresh ones."""
+        now = situation(self.table, features, history)
+        known = self._known(features, history, now, count=count)
+        return known + hand_over(known, features=features, now=now, proposer=self.proposer, count=count, seed=seed)
+
+    def _known(self, features: MetaFeatures, history: History, now: Situation, *, count: int) -> tuple[Suggestion, ...]:
+        """Returns up to `count` suggestions among the arms of the table."""
+        if not now.is_available.any() or not self.table.targets:
+            return ()
+        told = _told(self.table, history)
+        is_allowed = now.is_available.copy()
+        is_allowed[[column for column, _, _ in told]] = True
+        session = self._session(features, is_allowed, ratios=self._ratios(features, now))
+        for _, done, utility in told:
+            values = np.zeros(0) if utility is None else np.array([utility])
+            session.tell(done, values, np.zeros(0), failed=utility is None)
+        columns: list[int] = []
+        while len(columns) < count and (move := session.next()) is not None:
+            columns.append(move.config)
+            session.assume(move)
+        return self._described(session, columns, features=features, now=now, is_allowed=is_allowed)
+
+    def _session(self, features: MetaFeatures, is_allowed: Flags, *, ratios: Array) -> AdaptiveSession:
+        knobs = dataclasses.replace(self.learned.knobs, is_partial=False)
+        names = sorted({name for vector in features.pairs.values() for name in vector})
+        present = Present(
+            target=features.target_id,
+            is_allowed=is_allowed,
+            steps=np.where(is_allowed, GRID, 0),
+            target_features=features.target,
+            pair_features={
+                name: np.array([features.pairs.get(arm.source, {}).get(name, np.nan) for arm in self.table.arms])
+                for name in names
+            },
+            allowance=Allowance(cost_s=math.inf if self.is_thrifty else None),
+        )
+        return dataclasses.replace(self.learned, knobs=knobs).start(present, seed=0, ratios=ratios)
+
+    def _ratios(self, features: MetaFeatures, now: Situation) -> Array:
+        """Returns the logarithm of what full runs so far have cost over what was expected."""
+        expected = self.learned.full_cost(features.target)[list(now.observed)]
+        return np.asarray(np.log(np.maximum(now.cost_s, SMALLEST_COST_S) / expected))
+
+    def _described(
+        self,
+        session: AdaptiveSession,
+        columns: Sequence[int],
+        *,
+        features: MetaFeatures,
+        now: Situation,
+        is_allowed: Flags,
+    ) -> tuple[Suggestion, ...]:
+        shares = self._shares(features, now, is_allowed)
+        least, most = (0.0, 1.0) if are_shares(self.table) else (-math.inf, math.inf)
+        suggestions = []
+        for column in columns:
+            forecast = session.predict(column)
+            score, low, high = (min(max(value, least), most) for value in (forecast.value, forecast.low, forecast.high))
+            suggestions.append(
+                Suggestion(
+                    arm=self.table.arms[column],
+                    predicted_score=score,
+                    low=low,
+                    high=high,
+                    predicted_cost_s=forecast.cost_s,
+                    evidence=evidence_of(self.table, shares, column=column),
+                )
+            )
+        return tuple(suggestions)
+
+    def _shares(self, features: MetaFeatures, now: Situation, is_allowed: Flags) -> Array:
+        """Returns how much each known target resembles this one, (T,): by features, and by how it ranks the trials."""
+        is_heard = self.learned.heard(np.flatnonzero(is_allowed))
+        near = closeness(distances(self.table.targets, features), tau=NEARNESS) * is_heard
+        observed = list(now.observed)
+        regret = self.learned.whole[:, observed]
+        shares = reweighted(near, misranking(regret, now.utility), beta=self.learned.knobs.beta)
+        return shares / max(float(shares.sum()), 1e-12)
+
+
+def _told(table: RegretTable, history: History) -> tuple[Told, ...]:
+    """Returns what the history says of known arms, in its order."""
+    columns = table.columns()
+    told = []
+    for result in history:
+        column = columns.get(result.spec.arm.key)
+        seen = None if column is None else _seen(result)
+        if column is not None and seen is not None:
+            step, utility = seen
+            told.append((column, Move(config=column, step=step), utility))
+    return tuple(told)
+
+
+def _seen(result: TrialResult) -> tuple[int, float | None] | None:
+    """Returns the step that a trial reached and its utility there, None for a failed one; None if it says nothing."""
+    if result.status is TrialStatus.FAILED:
+        return GRID, None
+    if result.status is TrialStatus.COMPLETED and result.utility is not None:
+        return GRID, result.utility if math.isfinite(result.utility) else None
+    if result.status is TrialStatus.STOPPED and result.curve:
+        last = result.curve[-1]
+        utility = result.spec.target.metric.utility(last.value)
+        return max(step_of(last.progress), FIRST_RUNG), utility if math.isfinite(utility) else None
+    return None
