@@ -69,8 +69,7 @@ class Stack:
         self._order = torch.full((count, width), PADDING)
         self._offsets = torch.zeros((count, 2, width), dtype=torch.int64)
         self._is_checked = not members[0].planned.added
-        for row in range(count):
-            self._shuffle(row)
+        self._shuffle(range(count))
 
     @property
     def live(self) -> tuple[int, ...]:
@@ -322,8 +321,7 @@ class Stack:
                 found[member] = diverged(f"loss is {loss}", plan=self._members[member].planned.plan, epoch=epoch)
             elif is_evaluated(epoch, epochs=epochs):
                 due[member] = row
-            if epoch < epochs:
-                self._shuffle(row)
+        self._shuffle([row for row in rows if self._epoch[row] < self._epochs[row]])
         for member, value in self.score(tuple(due), name="validation").items():
             found[member] = value if isinstance(value, TrialFailure) else self._report(due[member], value=value)
         return found
@@ -372,13 +370,16 @@ class Stack:
             values += evaluate_stacked(metric, logits=own[None, :, : made.class_count], labels=labels)
         return values
 
-    def _shuffle(self, row: int) -> None:
-        """Draws the order of a member's next epoch, and the shifts of its images, as `Fit` does."""
-        member = self._members[self._rows[row]]
-        count, limit = len(member.data.train), self._plan.augment_shift
-        generator = torch.Generator().manual_seed(derive_seed(member.seed, "epoch", int(self._epoch[row])))
-        self._order[row, :count] = torch.randperm(count, generator=generator)
-        for begin in range(0, count, self._batch_size) if limit else ():
-            size = min(self._batch_size, count - begin)
-            drawn = draw_offsets(size, limit=limit, generator=generator)
-            self._offsets[row, :, begin : begin + size] = drawn
+    def _shuffle(self, rows: Sequence[int]) -> None:
+        """Draws the orders of members' next epochs, and the shifts of their images, as `Fit` does."""
+        alike: dict[tuple[int, int, int], list[int]] = {}
+        for row in rows:
+            member = self._members[self._rows[row]]
+            alike.setdefault((member.seed, int(self._epoch[row]), len(member.data.train)), []).append(row)
+        limit = self._plan.augment_shift
+        for (seed, epoch, count), own in alike.items():
+            generator = torch.Generator().manual_seed(derive_seed(seed, "epoch", epoch))
+            self._order[own, :count] = torch.randperm(count, generator=generator)
+            for begin in range(0, count, self._batch_size) if limit else ():
+                size = min(self._batch_size, count - begin)
+                self._offsets[own, :, begin : begin + size] = draw_offsets(size, limit=limit, generator=generator)

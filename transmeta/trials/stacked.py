@@ -16,6 +16,7 @@ from transmeta.strategies.catalogue import find_strategy
 from transmeta.training.data import TaskData
 from transmeta.training.inputs import Inputs
 from transmeta.training.planned import PlannedModel, apply, sibling
+from transmeta.training.prefix import SplitPrefix
 from transmeta.training.seeding import derive_seed
 from transmeta.training.stack import Stack
 from transmeta.training.stack_member import StackMember
@@ -145,17 +146,24 @@ class _Builder:
         self._library = environment.library()
         self._templates: dict[tuple[str, int], PlannedModel] = {}
         self._cards: dict[tuple[str, str], ModelCard] = {}
+        self._data: dict[str, TaskData] = {}
+        self._prefixes: dict[tuple[str, str], SplitPrefix | None] = {}
 
     def member(self, spec: TrialSpec) -> tuple[StackMember, ModelCard]:
-        data = cached_data(codec.dumps(spec.target))
-        where = (spec.pair.source, spec.target.id)
+        target_id = spec.target.id
+        if target_id not in self._data:
+            self._data[target_id] = cached_data(codec.dumps(spec.target))
+        data = self._data[target_id]
+        where = (spec.pair.source, target_id)
         if where not in self._cards:
             self._cards[where] = allowed_card(spec, environment=self._environment)
         card = self._cards[where]
         plan = find_strategy(spec.strategy.name).plan(spec.strategy.params, card)
         planned, values = self._planned(plan, card=card, data=data, seed=derive_seed(spec.seed, "plan"))
 
-        prefix = shared_prefix(plan, card=card, target=spec.target, environment=self._environment)
+        if where not in self._prefixes:
+            self._prefixes[where] = shared_prefix(plan, card=card, target=spec.target, environment=self._environment)
+        prefix = self._prefixes[where]
 
         def open_inputs(name: str, start: int) -> Inputs:
             return Inputs(
@@ -176,7 +184,7 @@ class _Builder:
             metric=spec.target.metric,
             seed=derive_seed(spec.seed, "fit"),
             values=values,
-            reader=f"{card.id} {spec.target.id}",
+            reader=f"{card.id} {target_id}",
             open_inputs=open_inputs,
         )
         return member, card
