@@ -13,6 +13,8 @@ from transmeta.training.seeding import derive_seed
 
 GENERATION: Final = 4
 """Trials that are proposed together, from the results of all earlier generations; never a function of the cluster."""
+WAITING: Final = 3
+"""So many generations wait for all before them; later ones, which learn less from four trials, leave out the last."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,9 @@ class ReplaySearch:
 class PolicySearch:
     """Searches the transfer choices for one target, a generation at a time, as a policy suggests.
 
+    From the fifth generation on a generation knows the results of all but the last before it, so that the two of them
+    can be under way together and no worker waits for the slowest trial of four.
+
     Args:
         trials: how many trials in all.
         halving: stops trials early; None runs each to its end.
@@ -92,10 +97,10 @@ class PolicySearch:
         self._trial_seed = trial_seed
         self._waiting: list[TrialSpec] = []
         self._order: dict[TrialId, int] = {}
-        self._running: set[TrialId] = set()
+        self._generation_of: dict[TrialId, int] = {}
         self._finished: dict[TrialId, TrialResult] = {}
-        self._earlier: dict[float, list[float]] = {}
-        self._generation = 0
+        self._earlier: list[dict[float, list[float]]] = []
+        self._is_exhausted = False
 
     @property
     def rungs(self) -> Sequence[float]:
@@ -108,11 +113,12 @@ class PolicySearch:
         return tuple(sorted(self._finished.values(), key=lambda result: self._order[result.spec.id]))
 
     def ask(self, *, count: int) -> Sequence[TrialSpec]:
-        """Returns trials of the present generation; the next one is proposed when all of it was told."""
-        if not self._waiting and not self._running:
-            self._propose()
+        """Returns trials of the present generation; the next one is proposed when all that it knows of was told."""
+        if not self._waiting and not self._is_exhausted:
+            known = self._known_generations()
+            if all(trial in self._finished for trial, own in self._generation_of.items() if own < known):
+                self._propose(known)
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
-        self._running.update(spec.id for spec in taken)
         return taken
 
     def report(self, trial: TrialId, measurement: Measurement) -> Verdict:
@@ -121,32 +127,42 @@ class PolicySearch:
             return Verdict.CONTINUE
         reached = [rung for rung in self.rungs if measurement.reaches(rung)]
         utility = self._target.metric.utility(measurement.value)
-        verdicts = [self._halving.verdict(utility, earlier=self._earlier.get(rung, [])) for rung in reached]
+        earlier = self._earlier[self._generation_of[trial]] if trial in self._generation_of else {}
+        verdicts = [self._halving.verdict(utility, earlier=earlier.get(rung, [])) for rung in reached]
         return Verdict.STOP if Verdict.STOP in verdicts else Verdict.CONTINUE
 
     def tell(self, result: TrialResult) -> None:
-        """Keeps the result for the next generation."""
-        self._running.discard(result.spec.id)
+        """Keeps the result for later generations."""
         self._finished[result.spec.id] = result
 
-    def _propose(self) -> None:
-        self._earlier = {rung: self._utilities_at(rung) for rung in self.rungs}
+    def _known_generations(self) -> int:
+        """Returns how many generations, from the first, the next one learns from."""
+        present = len(self._earlier)
+        return present if present <= WAITING else present - 1
+
+    def _propose(self, known: int) -> None:
+        """Proposes a generation from the results of the first `known`; if it has nothing new, no other follows."""
         count = min(GENERATION, self._trials - len(self._order))
         if count <= 0:
             return
-        history = [result for result in self.results if result.status is not TrialStatus.CRASHED]
-        seed = derive_seed(self._seed, "generation", self._generation)
-        self._generation += 1
-        for suggestion in self._policy.suggest(self._features, history, count=count, seed=seed):
+        told = [result for result in self.results if self._generation_of.get(result.spec.id, 0) < known]
+        pending = len(self._order) - len(told)
+        generation = len(self._earlier)
+        self._earlier.append({rung: self._utilities_at(rung, told) for rung in self.rungs})
+        history = [result for result in told if result.status is not TrialStatus.CRASHED]
+        seed = derive_seed(self._seed, "generation", generation)
+        for suggestion in self._policy.suggest(self._features, history, count=count + pending, seed=seed):
             pair = TaskPair(source=suggestion.arm.source, target=self._target)
             spec = TrialSpec(pair=pair, strategy=suggestion.arm.strategy, seed=self._trial_seed)
-            if spec.id not in self._order:
+            if spec.id not in self._order and len(self._waiting) < count:
                 self._order[spec.id] = len(self._order)
+                self._generation_of[spec.id] = generation
                 self._waiting.append(spec)
+        self._is_exhausted = not self._waiting
 
-    def _utilities_at(self, rung: float) -> list[float]:
+    def _utilities_at(self, rung: float, results: Sequence[TrialResult]) -> list[float]:
         utilities = []
-        for result in self.results:
+        for result in results:
             at_rung = [m for m in result.curve if m.reaches(rung)]
             utilities += [self._target.metric.utility(m.value) for m in at_rung]
         return utilities

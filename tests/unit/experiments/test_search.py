@@ -122,6 +122,36 @@ def test_a_generation_is_proposed_when_all_of_the_last_was_told():
     assert [spec.strategy.params["rank"] for spec in search.ask(count=10)] == [5, 6, 7, 8]
 
 
+def test_later_generations_wait_for_all_before_them_but_the_last():
+    search = policy_search(trials=40)
+    for _ in range(3):
+        for spec in search.ask(count=10):
+            search.tell(script(spec))
+
+    fourth, fifth = search.ask(count=10), search.ask(count=10)
+
+    assert len(fourth) == len(fifth) == GENERATION
+    assert [spec.strategy.params["rank"] for spec in fifth] == [17, 18, 19, 20]
+    for spec in fifth:
+        search.tell(script(spec))
+    assert list(search.ask(count=10)) == []
+    for spec in fourth:
+        search.tell(script(spec))
+    assert [spec.strategy.params["rank"] for spec in search.ask(count=10)] == [21, 22, 23, 24]
+
+
+def test_a_search_that_runs_out_of_arms_ends_the_same_on_any_number_of_slots():
+    def run(slots: int) -> PolicySearch:
+        search = policy_search(trials=24, count=18, halving=Halving())
+        list(ScriptedExecutor(script, slots=slots, seed=slots).drive(search))
+        return search
+
+    reference = outcome(run(1))
+
+    assert len(reference) == 18
+    assert [outcome(run(slots)) for slots in (2, 3, 8)] == [reference] * 3
+
+
 def test_a_generation_can_be_asked_for_one_by_one():
     search = policy_search()
 
