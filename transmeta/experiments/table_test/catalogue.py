@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
 from transmeta.errors import InputError, UnknownNameError
+from transmeta.experiments.table_test.baselines.gaussian_bo import GaussianBo
+from transmeta.experiments.table_test.baselines.restricted import Restricted
 from transmeta.experiments.table_test.ground import Ground
 from transmeta.experiments.table_test.halving import RUNGS, RandomHalving
 from transmeta.experiments.table_test.orders import (
@@ -99,19 +101,26 @@ def ablations(evaluations: int, split: Split) -> tuple[Method, ...]:
 def _catalogue() -> Mapping[str, Entry]:
     return {
         OURS: Entry(make=_adaptive, lacks=_nothing),
-        "greedy_regret": Entry(make=lambda n, split: GreedyRegret(), lacks=_nothing),
-        "greedy_rank": Entry(make=lambda n, split: GreedyRank(), lacks=_nothing),
-        "mean_rank": Entry(make=lambda n, split: MeanRank(), lacks=_nothing),
+        "greedy_regret": _plain(GreedyRegret()),
+        "greedy_rank": _plain(GreedyRank()),
+        "mean_rank": _plain(MeanRank()),
         "gp": Entry(make=_gaussian, lacks=_nothing),
-        "nearest": Entry(make=lambda n, split: Nearest(), lacks=_target_features),
-        "logme_top_k": Entry(make=lambda n, split: LogmeTopK(), lacks=_logme),
-        "full_finetune": Entry(make=lambda n, split: Fixed(strategy="full_finetune"), lacks=_strategy("full_finetune")),
-        "linear_probe": Entry(make=lambda n, split: Fixed(strategy="linear_probe"), lacks=_strategy("linear_probe")),
-        "scratch": Entry(make=lambda n, split: Scratch(), lacks=_from_scratch),
+        "thompson": Entry(make=_thompson, lacks=_params),
+        "nearest": _plain(Nearest(), lacks=_target_features),
+        "logme_top_k": _plain(LogmeTopK(), lacks=_logme, is_blind=True),
+        "full_finetune": _plain(Fixed(strategy="full_finetune"), lacks=_strategy("full_finetune"), is_blind=True),
+        "linear_probe": _plain(Fixed(strategy="linear_probe"), lacks=_strategy("linear_probe"), is_blind=True),
+        "scratch": _plain(Scratch(), lacks=_from_scratch, is_blind=True),
         "tpe": Entry(make=_tpe, lacks=_optuna),
+        "gp_bo": _plain(GaussianBo(), lacks=_params, is_blind=True),
         "random_asha": Entry(make=lambda n, split: RandomHalving(), lacks=_steps),
         "random": Entry(make=lambda n, split: RandomOrder(), lacks=_nothing),
     }
+
+
+def _plain(method: Method, *, lacks: Lacks = lambda ground: None, is_blind: bool = False) -> Entry:
+    """Returns the entry of a rival, which learns from the configurations that are allowed on the present target."""
+    return Entry(make=lambda n, split: Restricted(method=method, is_blind=is_blind), lacks=lacks)
 
 
 def _adaptive(evaluations: int, split: Split) -> Method:
@@ -123,17 +132,27 @@ def _adaptive(evaluations: int, split: Split) -> Method:
 def _gaussian(evaluations: int, split: Split) -> Method:
     from transmeta.experiments.table_test.gaussian import GaussianProcess  # it loads scikit-learn
 
-    return GaussianProcess()
+    return Restricted(method=GaussianProcess())
+
+
+def _thompson(evaluations: int, split: Split) -> Method:
+    from transmeta.experiments.table_test.baselines.thompson import Thompson  # it loads scikit-learn
+
+    return Restricted(method=Thompson())
 
 
 def _tpe(evaluations: int, split: Split) -> Method:
     from transmeta.experiments.table_test.tpe import Tpe
 
-    return Tpe()
+    return Restricted(method=Tpe(), is_blind=True)
 
 
 def _nothing(ground: Ground) -> str | None:
     return None
+
+
+def _params(ground: Ground) -> str | None:
+    return None if any(ground.table.params) else "no hyperparameters: no columns 'param.…', and no --configs"
 
 
 def _target_features(ground: Ground) -> str | None:

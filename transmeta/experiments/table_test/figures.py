@@ -46,7 +46,7 @@ class Run:
         at_seconds: after 1, 10 and 60 seconds of cost; `at_grid` likewise on `GRID`.
         evaluations_to_near: until the incumbent is within 1 % of the best; N where it never is.
         is_near: whether it ever is.
-        covered, is_cost_right: of each forecast; `expected` and `actual` are its mean and the truth, in regret's scale.
+        covered, is_cost_right: 1 or 0 for each forecast of a run that completed, see `replay`.
     """
 
     regret: Array

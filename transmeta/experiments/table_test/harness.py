@@ -44,14 +44,14 @@ def play(
     folds: Sequence[Fold],
     points: Points,
     seeds: int = 10,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] = time.process_time,
     on_fold: OnFold | None = None,
 ) -> tuple[Played, ...]:
     """Returns what `methods` do on the targets that `folds` leave out.
 
     Args:
         seeds: searches on each target by methods that choose at random; others search once.
-        clock: of the seconds that methods take.
+        clock: of the CPU seconds that methods take.
         on_fold: told after each method and fold.
     """
     runs: dict[str, dict[str, list[Run]]] = {method.name: {} for method in methods}

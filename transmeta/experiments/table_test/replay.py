@@ -40,11 +40,6 @@ class Log:
     decide_s: float
     forecasts: tuple[tuple[int, Forecast], ...]
 
-    @property
-    def spent(self) -> float:
-        """Evaluations in all."""
-        return float(self.evaluations[-1]) if self.evaluations.size else 0.0
-
 
 def replay(session: Session, target: Target, *, allowance: Allowance, clock: Callable[[], float]) -> Log:
     """Returns what `session` does on `target` until it stops or its allowance is spent.

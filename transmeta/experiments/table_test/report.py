@@ -44,7 +44,7 @@ class MethodFigures:
         coverage: share of held-out values inside the predicted 90 % intervals, of `forecasts` predictions.
         cost_within_1_5: share of predicted costs that are right within a factor 1.5.
         moves: starts and continuations on one target.
-        seconds: of the method itself: `learn_seconds` over all folds and `decide_seconds` over all `searches`.
+        seconds: of CPU, of the method itself: `learn_seconds` over all folds and `decide_seconds` over all `searches`.
     """
 
     anytime: float
