@@ -50,11 +50,14 @@ class AdaptiveLearned:
         """The final regrets without gaps, (T, C)."""
         return filled(self.table.regret)
 
-    def start(self, present: Present, *, seed: int, ratios: Array | None = None) -> AdaptiveSession:
+    def start(
+        self, present: Present, *, seed: int, ratios: Array | None = None, overhead_s: float = 0.0
+    ) -> AdaptiveSession:
         """Returns a search on the target; deterministic.
 
         Args:
             ratios: log(paid / expected) of full runs so far, which tell how fast this machine is.
+            overhead_s: what each run takes beside its cost, where cost counts.
         """
         columns = np.flatnonzero(present.is_allowed)
         features = features_of(self._seen(present), sources=self.sources)
@@ -66,7 +69,9 @@ class AdaptiveLearned:
         case = self._case(features, columns, known=everything, members=members)
         steps = rung_steps(present.steps[columns])
         case = dataclasses.replace(case, steps=steps)
-        return case.session(self.knobs, columns=columns, spending=self._spending(present, columns, steps, ratios))
+        cost = self.full_cost(present.target_features, ratios=ratios)[columns]
+        spending = self._spending(present, columns, steps, cost=cost, overhead_s=overhead_s)
+        return case.session(self.knobs, columns=columns, spending=spending)
 
     def case(self, curves: Curves, t: int, *, known: Flags, ensemble: Ensemble | None, inputs: Array | None) -> Case:
         """Returns a known target as if it were new, with the known targets `known` (T,) alone."""
@@ -143,21 +148,24 @@ class AdaptiveLearned:
             },
         )
 
-    def _spending(self, present: Present, columns: Indices, steps: Indices, ratios: Array | None) -> Spending:
+    def _spending(
+        self, present: Present, columns: Indices, steps: Indices, *, cost: Array, overhead_s: float
+    ) -> Spending:
         shares = steps / np.maximum(present.steps[columns], 1)[:, None]
-        cost = self.full_cost(present.target_features, ratios=ratios)[columns]
         allowance = present.allowance
         if allowance.cost_s is None:
             return Spending(cumulative=shares, budget=allowance.evaluations or np.inf, cost=cost, is_actual=False)
-        return Spending(cumulative=shares * cost[:, None], budget=allowance.cost_s, cost=cost, is_actual=True)
+        cumulative = shares * cost[:, None] + overhead_s
+        return Spending(cumulative=cumulative, budget=allowance.cost_s, cost=cost, is_actual=True)
 
 
 def _noise(rungs: Array) -> Array:
     """Returns the variance with which a value at a rung tells the final one, (C, K), over the known targets."""
     difference = rungs - rungs[:, :, -1:]
-    with np.errstate(invalid="ignore"):
-        spread = np.nanvar(difference, axis=(0, 1))
-    return np.broadcast_to(NOISE + np.nan_to_num(spread), rungs.shape[1:])
+    counts = np.maximum((~np.isnan(difference)).sum(axis=(0, 1)), 1)
+    mean = np.nansum(difference, axis=(0, 1)) / counts
+    spread = np.nansum((difference - mean) ** 2, axis=(0, 1)) / counts
+    return np.broadcast_to(NOISE + spread, rungs.shape[1:])
 
 
 def _utility(curves: Curves, t: int, columns: Indices) -> Array:

@@ -15,15 +15,18 @@ from transmeta.policies.adaptive.learned import AdaptiveLearned
 from transmeta.policies.adaptive.protocol import Allowance, Array, Flags, Move, Present
 from transmeta.policies.adaptive.rows import SHARES
 from transmeta.policies.adaptive.session import AdaptiveSession
-from transmeta.policies.adaptive.trials import GRID, step_of
 from transmeta.policies.forecast import are_shares, evidence_of
 from transmeta.policies.greedy import Situation, situation
 from transmeta.policies.ranking import hand_over
 from transmeta.policies.similarity import closeness, distances, misranking, reweighted
 from transmeta.policies.table import RegretTable
 
-FIRST_RUNG: Final = step_of(SHARES[0])
+GRID: Final = 18
+"""Steps of a full run: the least number whose ninths, where trials measure themselves, fall on the rungs."""
+FIRST_RUNG: Final = max(round(SHARES[0] * GRID), 1)
 SMALLEST_COST_S: Final = 1e-4
+OVERHEAD_S: Final = 0.3
+"""Seconds that a trial takes beside its own, to be sent and to load its model: a hundred free ones are not free."""
 NEARNESS: Final = 1.0
 """τ of the known targets that are named as evidence, whatever their weight in the decision: all of them taught it."""
 
@@ -114,7 +117,8 @@ class AdaptivePolicy:
             },
             allowance=Allowance(cost_s=math.inf if self.is_thrifty else None),
         )
-        return dataclasses.replace(self.learned, knobs=knobs).start(present, seed=0, ratios=ratios)
+        learned = dataclasses.replace(self.learned, knobs=knobs)
+        return learned.start(present, seed=0, ratios=ratios, overhead_s=OVERHEAD_S)
 
     def _ratios(self, features: MetaFeatures, now: Situation) -> Array:
         """Returns the logarithm of what full runs so far have cost over what was expected."""
@@ -180,5 +184,5 @@ def _seen(result: TrialResult) -> tuple[int, float | None] | None:
     if result.status is TrialStatus.STOPPED and result.curve:
         last = result.curve[-1]
         utility = result.spec.target.metric.utility(last.value)
-        return max(step_of(last.progress), FIRST_RUNG), utility if math.isfinite(utility) else None
+        return max(min(round(last.progress * GRID), GRID), FIRST_RUNG), utility if math.isfinite(utility) else None
     return None

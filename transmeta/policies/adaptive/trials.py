@@ -1,7 +1,7 @@
-"""Trials as curves: what the adaptive portfolio learns from, made of experience and of what was learned before.
+"""Trials as curves: what the adaptive portfolio learns from, made of experience.
 
-Curves are read on a grid over the share of a full run that was done, whatever its epochs, so that trials with nine
-measurements and with one are comparable. Letters: T known targets, C configurations, S = `GRID` steps.
+A step is a measurement: up to nine, evenly spread over the epochs of a trial. A trial that measures itself once has one
+step, so it cannot be left before its end. Letters: T known targets, C configurations, S steps.
 """
 
 import dataclasses
@@ -16,15 +16,10 @@ from transmeta.core.trial import Arm, TrialResult, TrialStatus
 from transmeta.policies.adaptive.protocol import Array, Curves
 from transmeta.policies.table import FEWEST_ARMS, WORST, regret_scale
 
-GRID: Final = 18
-"""Steps of every full run: the least number that all rungs fall on, and ninths, where trials measure themselves."""
+MOST_STEPS: Final = 64
+"""A trial has nine measurements at most; this bounds what a damaged record can ask for."""
 
 Trials = Mapping[str, Sequence[TrialResult]]
-
-
-def step_of(progress: float) -> int:
-    """Returns the step, from 1, of a measurement after the share `progress` of a run."""
-    return min(max(round(progress * GRID), 1), GRID)
 
 
 def curves_of(experience: Sequence[Experience]) -> Curves:
@@ -42,7 +37,10 @@ def curves_of(experience: Sequence[Experience]) -> Curves:
     arms = {row.arm.key: row.arm for target in kept for row in by_target[target] if row.arm.key in cells[target]}
     keys = tuple(sorted(arms))
     columns = {key: c for c, key in enumerate(keys)}
-    curves = empty([arms[key] for key in keys], [_names(by_target[target]) for target in kept])
+    length = max(
+        (_length(result) for target in kept for trials in cells[target].values() for result in trials), default=1
+    )
+    curves = empty([arms[key] for key in keys], [_names(by_target[target]) for target in kept], length=length)
     features = {target: by_target[target][0].target_features for target in kept}
     pairs = {target: {row.arm.source: row.pair_features for row in by_target[target]} for target in kept}
     for t, target in enumerate(kept):
@@ -51,20 +49,24 @@ def curves_of(experience: Sequence[Experience]) -> Curves:
     return with_features(curves, features=[features[t] for t in kept], pairs=[pairs[t] for t in kept])
 
 
-def empty(arms: Sequence[Arm], names: Sequence[tuple[str, str, str]]) -> Curves:
-    """Returns curves without trials, for targets with (id, data set, domain) `names`; the arrays are to be filled."""
+def empty(arms: Sequence[Arm], names: Sequence[tuple[str, str, str]], *, length: int) -> Curves:
+    """Returns curves of `length` steps without trials, whose arrays are to be filled.
+
+    Args:
+        names: of the targets: id, data set, domain.
+    """
     shape = (len(names), len(arms))
     return Curves(
         targets=tuple(name[0] for name in names),
         groups=tuple(name[1] for name in names),
         domains=tuple(name[2] for name in names),
-        values=np.full((*shape, GRID), np.nan),
+        values=np.full((*shape, length), np.nan),
         failed=np.zeros(shape, dtype=np.bool_),
         observed=np.zeros(shape, dtype=np.bool_),
         steps=np.zeros(shape, dtype=np.int64),
-        cost_s=np.full((*shape, GRID), np.nan),
+        cost_s=np.full((*shape, length), np.nan),
         final=np.full(shape, np.nan),
-        regret=np.full((*shape, GRID), np.nan),
+        regret=np.full((*shape, length), np.nan),
         configs=tuple(arm.key for arm in arms),
         sources=tuple(arm.source for arm in arms),
         strategies=tuple(arm.strategy.name for arm in arms),
@@ -129,39 +131,57 @@ def _is_final(results: Sequence[TrialResult]) -> bool:
 
 def _fill(curves: Curves, t: int, places: Sequence[int], cells: Sequence[Sequence[TrialResult]]) -> None:
     """Writes the trials of one target into the arrays."""
-    values = [np.stack([_values(result) for result in results]) for results in cells]
-    for c, results, lines in zip(places, cells, values, strict=True):
+    length = curves.values.shape[2]
+    lines_of = [np.stack([_values(result, length) for result in results]) for results in cells]
+    for c, results, lines in zip(places, cells, lines_of, strict=True):
         is_completed = np.array([_has_score(result) for result in results])
-        curves.steps[t, c] = GRID
+        heard = is_completed if is_completed.any() else np.ones(len(results), dtype=np.bool_)
+        curves.steps[t, c] = max(_length(result) for result, is_heard in zip(results, heard, strict=True) if is_heard)
         curves.observed[t, c] = _is_final(results)
         curves.failed[t, c] = bool(curves.observed[t, c]) and not is_completed.any()
-        heard = lines[is_completed] if is_completed.any() else lines
-        curves.values[t, c] = _mean(heard)
-        curves.final[t, c] = curves.values[t, c, -1] if is_completed.any() else np.nan
-        costs = [result.cost_s for result, done in zip(results, is_completed, strict=True) if done]
-        curves.cost_s[t, c] = np.mean(costs) / GRID if costs else np.nan
+        curves.values[t, c] = _mean(lines[heard])
+        costs = [result.cost_s for result, is_done in zip(results, is_completed, strict=True) if is_done]
+        if costs:
+            curves.final[t, c] = curves.values[t, c, curves.steps[t, c] - 1]
+            curves.cost_s[t, c, : curves.steps[t, c]] = np.mean(costs) / curves.steps[t, c]
     final = curves.final[t][~np.isnan(curves.final[t])]
     best, scale = (float(final.max()), regret_scale(final)) if final.size else (0.0, 1.0)
-    for c, results, lines in zip(places, cells, values, strict=True):
+    for c, results, lines in zip(places, cells, lines_of, strict=True):
         losses = np.clip((best - lines) / scale, 0.0, WORST)
-        for line, result in zip(losses, results, strict=True):
+        for loss, result in zip(losses, results, strict=True):
             if result.status is TrialStatus.FAILED:
-                line[int((~np.isnan(line)).cumsum().argmax()) + 1 if (~np.isnan(line)).any() else 0 :] = WORST
-        regret = _mean(losses)
-        is_measured = ~np.isnan(curves.values[t, c])
-        curves.regret[t, c] = regret if curves.failed[t, c] else np.where(is_measured, regret, np.nan)
+                loss[_measured(result) :] = WORST
+        is_known = curves.failed[t, c] | ~np.isnan(curves.values[t, c])
+        is_run = np.arange(length) < curves.steps[t, c]
+        curves.regret[t, c] = np.where(is_known & is_run, _mean(losses), np.nan)
 
 
-def _values(result: TrialResult) -> Array:
-    """Returns the utilities of a trial on the grid, (S,); NaN where nothing was measured."""
-    values = np.full(GRID, np.nan)
-    for measurement in result.curve:
-        values[step_of(measurement.progress) - 1] = result.spec.target.metric.utility(measurement.value)
+def _length(result: TrialResult) -> int:
+    """Returns the number of measurements that the full run has, or would have had."""
+    if not result.curve:
+        return 1
+    count = len(result.curve)
+    if result.status is TrialStatus.COMPLETED:
+        return count
+    most = max(round(count / max(result.curve[-1].progress, 1e-9)), count)
+    return min(most, MOST_STEPS) + (result.status is TrialStatus.FAILED and most == count)
+
+
+def _measured(result: TrialResult) -> int:
+    """Returns how many measurements were made before the trial ended."""
+    values = [measurement.value for measurement in result.curve]
+    return next((k for k, value in enumerate(values) if not np.isfinite(value)), len(values))
+
+
+def _values(result: TrialResult, length: int) -> Array:
+    """Returns the utilities of a trial, (S,); NaN beyond its end."""
+    values = np.full(length, np.nan)
+    metric = result.spec.target.metric
+    for k, measurement in enumerate(result.curve[: _measured(result)]):
+        values[k] = metric.utility(measurement.value)
     if _has_score(result) and result.utility is not None:
-        values[-1] = result.utility
-    elif result.status is TrialStatus.FAILED:
-        values[-1] = np.nan
-    return np.where(np.isfinite(values), values, np.nan)
+        values[_length(result) - 1] = result.utility
+    return values
 
 
 def _mean(lines: Array) -> Array:

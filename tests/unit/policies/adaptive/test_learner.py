@@ -1,0 +1,43 @@
+import dataclasses
+
+from transmeta.policies.adaptive.session import FEATURED, PORTFOLIO
+
+from .live import LEARNER, policy, present, rows
+
+
+def test_the_policy_does_not_depend_on_the_order_of_the_experience() -> None:
+    backward = LEARNER.update(LEARNER.initial(), rows()[::-1])
+
+    assert backward.suggest(present(0.2), (), count=6, seed=0) == policy().suggest(present(0.2), (), count=6, seed=0)
+
+
+def test_left_out_data_sets_are_compared_with_the_portfolio() -> None:
+    left_out = policy().left_out
+
+    assert left_out is not None
+    assert set(left_out.regret) == set(left_out.portfolio) == {f"set{i}" for i in range(8)}
+    assert all(0 <= regret <= 3 for regret in left_out.regret.values())
+
+
+def test_chosen_knobs_stay_in_an_update_and_default_ones_are_used_where_there_are_none() -> None:
+    odd = dataclasses.replace(FEATURED, beta=0.25)
+    chosen = dataclasses.replace(policy(), learned=dataclasses.replace(policy().learned, knobs=odd))
+
+    assert LEARNER.update(chosen, rows()).learned.knobs == odd
+    assert policy().learned.knobs == FEATURED
+
+
+def test_with_fewer_than_three_data_sets_there_is_nothing_to_leave_out() -> None:
+    few = [line for line in rows() if line.result.spec.target.dataset in ("set0", "set7")]
+
+    learned = LEARNER.update(LEARNER.initial(), few)
+    assert learned.learned.knobs == PORTFOLIO
+    assert learned.left_out is None
+
+
+def test_knobs_are_chosen_anew_where_that_is_asked_for() -> None:
+    odd = dataclasses.replace(FEATURED, exponents=(0.125,))
+    start = dataclasses.replace(policy(), learned=dataclasses.replace(policy().learned, knobs=odd))
+
+    few = [line for line in rows() if line.result.spec.target.dataset in ("set0", "set3", "set7")]
+    assert dataclasses.replace(LEARNER, refit_knobs=True).update(start, few).learned.knobs.exponents != (0.125,)

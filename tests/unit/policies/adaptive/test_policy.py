@@ -1,0 +1,150 @@
+import dataclasses
+
+import pytest
+
+from transmeta.core.trial import TrialStatus
+from transmeta.policies.portfolio import PortfolioLearner
+from transmeta.policies.ranking import is_transfer
+from transmeta.policies.table import is_scratch
+
+from ..cases import CountingProposer, experience, meta_features, result, task
+from .live import ARMS, LEARNER, PROPOSER, policy, present, rows, stopped, trial
+
+
+def keys(suggestions) -> list[str]:
+    return [item.arm.key for item in suggestions]
+
+
+def test_the_source_that_fits_comes_first() -> None:
+    firsts = [policy().suggest(present(fit), (), count=1, seed=0)[0].arm.source for fit in (-0.9, 0.9)]
+
+    assert firsts == ["far", "near"]
+
+
+def test_the_same_arguments_give_the_same_suggestions() -> None:
+    history = [trial("new", ARMS[0], 0.6)]
+
+    first = policy().suggest(present(0.4), history, count=8, seed=3)
+    assert first == policy().suggest(present(0.4), history, count=8, seed=3)
+
+
+def test_known_arms_come_first_and_then_fresh_ones_all_distinct_and_untried() -> None:
+    history = [trial("new", ARMS[0], 0.6)]
+
+    found = keys(policy().suggest(present(0.4), history, count=12, seed=0))
+    assert len(set(found)) == 12
+    assert set(found[:5]) == {arm.key for arm in ARMS[1:]}
+    assert all("|lora|" in key for key in found[5:])
+
+
+def test_only_allowed_sources_are_suggested() -> None:
+    found = policy().suggest(present(0.9, sources=("far",)), (), count=8, seed=0)
+
+    assert "near" not in {item.arm.source for item in found}
+    assert {item.arm.source for item in found if is_scratch(item.arm.source)} == {ARMS[4].source}
+
+
+def test_asked_for_nothing_it_suggests_nothing() -> None:
+    assert len(policy().suggest(present(0.1), (), count=0, seed=0)) == 0
+
+
+@pytest.mark.parametrize("status", list(TrialStatus))
+def test_what_was_tried_is_not_suggested_again_however_it_ended(status: TrialStatus) -> None:
+    score = 0.5 if status in (TrialStatus.COMPLETED, TrialStatus.STOPPED) else None
+    tried = result(task("new"), ARMS[2], score, status=status)
+
+    assert ARMS[2].key not in keys(policy().suggest(present(-0.9), [tried], count=20, seed=0))
+
+
+def test_trials_that_speak_against_its_first_choice_change_its_mind() -> None:
+    before = policy().suggest(present(0.5), (), count=1, seed=0)[0]
+    history = [trial("new", ARMS[0], 0.2), trial("new", ARMS[3], 0.8)]
+
+    after = policy().suggest(present(0.5), history, count=1, seed=0)[0]
+    assert before.arm.source == "near"
+    assert after.arm.source == "far"
+
+
+def test_a_stopped_trial_tells_as_well() -> None:
+    learned = policy().suggest(
+        present(0.5), [stopped("new", ARMS[0], 0.1), stopped("new", ARMS[1], 0.1)], count=1, seed=0
+    )
+
+    assert learned[0].arm.source != "near"
+
+
+def test_what_is_suggested_together_is_not_alike() -> None:
+    """After the best arm of one source, the same source with another rate removes next to nothing."""
+    found = policy().suggest(present(0.0), (), count=2, seed=0)
+
+    assert found[0].arm.source != found[1].arm.source
+
+
+def test_suggestions_say_what_they_expect_and_why() -> None:
+    (first,) = policy().suggest(present(0.9), (), count=1, seed=0)
+
+    assert first.predicted_score is not None
+    assert first.low is not None
+    assert first.high is not None
+    assert 0 <= first.low <= first.predicted_score <= first.high <= 1
+    assert first.predicted_score == pytest.approx(0.77, abs=0.15)
+    assert first.evidence
+    assert 0 < sum(item.weight for item in first.evidence) <= 1 + 1e-9
+
+
+def test_costs_follow_the_machine() -> None:
+    plain = policy().suggest(present(0.9), (), count=6, seed=0)
+    slow = [trial("new", ARMS[5], 0.5, cost_s=10 * _cost(plain, ARMS[5].key))]
+
+    after = policy().suggest(present(0.9), slow, count=1, seed=0)[0]
+    assert after.predicted_cost_s is not None
+    assert after.predicted_cost_s > 3 * _cost(plain, after.arm.key)
+
+
+def _cost(suggestions, key: str) -> float:
+    return next(item.predicted_cost_s for item in suggestions if item.arm.key == key)
+
+
+def test_with_a_budget_of_time_the_cheaper_of_two_arms_that_promise_alike_comes_first() -> None:
+    scores = {f"set{i}": {"dear": 0.8, "cheap": 0.799, "bad": 0.1} for i in range(2)}
+    arms = {"dear": ARMS[0], "cheap": ARMS[2], "bad": ARMS[4]}
+    known = [
+        dataclasses.replace(line, result=dataclasses.replace(line.result, cost_s=9.0 if line.arm == ARMS[0] else 1.0))
+        for line in experience(scores, arms=arms)
+    ]
+    learned = LEARNER.update(LEARNER.initial(), known)
+    features = meta_features([arm.source for arm in arms.values()])
+
+    assert learned.suggest(features, (), count=1, seed=0)[0].arm == ARMS[0]
+    assert learned.by_cost().suggest(features, (), count=1, seed=0)[0].arm == ARMS[2]
+
+
+def test_where_scratch_is_best_the_first_suggestion_does_not_transfer() -> None:
+    scores = {f"set{i}": {"near": 0.4, "scratch": 0.9, "far": 0.3} for i in range(4)}
+    arms = {"near": ARMS[0], "scratch": ARMS[4], "far": ARMS[2]}
+    learned = LEARNER.update(LEARNER.initial(), experience(scores, arms=arms))
+
+    (first,) = learned.suggest(meta_features([arm.source for arm in arms.values()]), (), count=1, seed=0)
+    assert not is_transfer(first)
+
+
+def test_without_experience_arms_come_from_the_proposer() -> None:
+    found = LEARNER.initial().suggest(meta_features(["latin"]), (), count=3, seed=1)
+
+    assert len(found) == 3
+    assert all(item.predicted_score is None and item.evidence == () for item in found)
+
+
+def test_with_two_data_sets_it_is_the_greedy_portfolio() -> None:
+    few = [line for line in rows() if line.result.spec.target.dataset in ("set2", "set7")]
+    portfolio = PortfolioLearner(proposer=PROPOSER)
+
+    ours = LEARNER.update(LEARNER.initial(), few).suggest(present(0.3), (), count=6, seed=0)
+    theirs = portfolio.update(portfolio.initial(), few).suggest(present(0.3), (), count=6, seed=0)
+    assert keys(ours) == keys(theirs)
+
+
+def test_a_space_that_is_exhausted_gives_fewer_arms_than_asked_for() -> None:
+    tiny = dataclasses.replace(policy(), proposer=CountingProposer(most=0))
+
+    assert len(tiny.suggest(present(0.1), (), count=50, seed=0)) == len(ARMS)
