@@ -11,7 +11,10 @@ from transmeta.experiments.table_test.split import Split
 MOST_FOLDS: Final = 12
 """With more data sets, several leave together: a harder test than one at a time, and a quarter of the learning."""
 MOST_PARTS: Final = 4
-"""With a source left out, the data sets leave in at most so many parts: one each would make thousands of folds."""
+FEWEST_PARTS: Final = 2
+MANY_SOURCES: Final = 6
+"""With a source left out, the data sets leave in at most four parts, with many sources in two: one each would make
+hundreds of folds."""
 
 
 @final
@@ -40,7 +43,8 @@ def folds(ground: Ground, split: Split) -> tuple[Fold, ...]:
 
     - target: for each data set, all its targets leave; with more than twelve data sets, in twelve parts.
     - family: for each domain (data set where the table has none), all its targets leave.
-    - source: for each source, its trials leave, and with them the data sets that are tested, in at most four parts.
+    - source: for each source, its trials leave, and with them the data sets that are tested, in at most four parts
+      (two with more than six sources).
     - time: data sets in the order of their names; each is tested with those before it known, from the third on.
 
     Raises:
@@ -87,7 +91,7 @@ def _by_source(ground: Ground, groups: Sequence[str]) -> tuple[Fold, ...]:
         raise InputError("meta-test: --split source needs a column 'source' with two or more; use --split target")
     names = sorted(set(groups))
     _check_enough(names, 2, Split.SOURCE)
-    count = min(MOST_PARTS, len(names))
+    count = min(FEWEST_PARTS if len(set(sources)) > MANY_SOURCES else MOST_PARTS, len(names))
     parts = [set(names[index::count]) for index in range(count)]
     return tuple(
         _without(f"{source}, part {number}", groups, part, hidden=(source,))
