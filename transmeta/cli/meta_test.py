@@ -126,13 +126,7 @@ def meta_test(
     that is installed with transmeta. Regret is (best - value) / (best - median) of the target's trials, from 0 (the
     best) to 3 (failed); `anytime` is its mean over the budget.
 
-    Examples:
-
-    transmeta experience export trials.parquet && transmeta meta-test --table trials.parquet
-
-    transmeta meta-test --table trials.parquet --split source --methods adaptive,greedy_regret --json
-
-    transmeta meta-test --table trials.parquet --cost-budget 60 --plots plots
+    Example: transmeta meta-test --table trials.parquet --split source --methods adaptive,greedy_regret --json
     """
     if any(number is not None and number < 1 for number in (evaluations, seeds)) or folds < 2:
         raise InputError("meta-test: give 1 or more --evaluations and --seeds, and 2 or more --folds")
