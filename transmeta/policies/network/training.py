@@ -90,7 +90,7 @@ def train(
             rows, columns = _block(len(regret), MOST_TARGETS, rng), _block(regret.shape[1], MOST_ARMS, rng)
             loss = _loss(
                 theta,
-                inputs[:, rows][:, :, columns][owner],
+                inputs[:, rows[:, None], columns][owner],
                 regret=target[rows][:, columns],
                 is_tried=is_tried[rows][:, columns],
                 weights=torch.from_numpy(weights[:, rows.numpy()].astype(np.float32)),
