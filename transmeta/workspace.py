@@ -21,6 +21,8 @@ from transmeta.execution.local import LocalExecutor
 from transmeta.experiments.run import OnResult, Workbench
 from transmeta.policies.files import POLICY_FILE, load_policy
 from transmeta.policies.portfolio import PortfolioLearner
+from transmeta.policies.table import RegretTable
+from transmeta.policies.versions import PolicyVersions, VersionNote
 from transmeta.stores.sql import SqlExperienceStore
 from transmeta.strategies.catalogue import SpaceProposer
 from transmeta.trials.describe import describe
@@ -90,6 +92,11 @@ class Workspace:
         """Where the learned policy is kept."""
         return self.folder / "policy"
 
+    @property
+    def policy_versions(self) -> PolicyVersions:
+        """The versions of the learned policy."""
+        return PolicyVersions(folder=self.policy_folder)
+
     def environment(self, *, checkpoints: Path | None = None) -> Environment:
         """Returns what trials need beside their specs; trained models are kept in `checkpoints` if given."""
         return Environment(
@@ -136,6 +143,34 @@ class Workspace:
     def found_policy(self) -> Path | None:
         """Returns the folder of the workspace's own policy, or else of the packaged one; None if there is neither."""
         return next((path for path in (self.policy_folder, PACKAGED_POLICY) if (path / POLICY_FILE).is_file()), None)
+
+    def note(self, policy: Policy, *, origin: str) -> VersionNote:
+        """Returns where a version of the policy comes from, as of now."""
+        table = getattr(policy, "table", None)
+        targets = table.targets if isinstance(table, RegretTable) else ()
+        return VersionNote(
+            origin=origin,
+            created_at=_now(),
+            code=code_version(),
+            policy=policy.name,
+            targets=len(targets),
+            data_sets=len({target.dataset for target in targets}),
+        )
+
+    def keep_policy(self, *, origin: str = "found") -> Policy | None:
+        """Makes the policy in force a version of its own if it is none yet, and returns it; None if there is none.
+
+        The one that ships with the package becomes the first version of the workspace.
+        """
+        versions, proposer = self.policy_versions, self.proposer(())
+        if versions.keep_current(lambda policy: self.note(policy, origin=origin), proposer=proposer) is not None:
+            return load_policy(self.policy_folder, proposer=proposer)
+        packaged = self.found_policy()
+        if packaged is None:
+            return None
+        policy = load_policy(packaged, proposer=proposer)
+        versions.add(policy, self.note(policy, origin="packaged"))
+        return policy
 
     @contextmanager
     def bench(
@@ -250,5 +285,9 @@ def _executor(compute: Compute, environment: Environment, scheduler: SchedulerKi
 
 
 def _provenance(run: str, executor: str) -> Provenance:
-    now = datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="milliseconds")
-    return Provenance(version=code_version(), run=run, executor=executor, created_at=now)
+    return Provenance(version=code_version(), run=run, executor=executor, created_at=_now())
+
+
+def _now() -> str:
+    """Returns UTC, ISO 8601."""
+    return datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="milliseconds")

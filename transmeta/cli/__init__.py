@@ -16,6 +16,7 @@ from transmeta.cli.import_model import import_model
 from transmeta.cli.ls import ls
 from transmeta.cli.meta_test import meta_test
 from transmeta.cli.meta_train import meta_train
+from transmeta.cli.policy import rollback, update, versions
 from transmeta.cli.predict import predict
 from transmeta.cli.recommend import recommend
 from transmeta.cli.search import search
@@ -77,6 +78,11 @@ experience = typer.Typer(
     help="Look at, exchange and check the trials in the store.\n\nExample: transmeta experience stats",
     rich_markup_mode=None,
 )
+policy = typer.Typer(
+    help="Let the policy learn from what was tried, list its versions, or go back to one.\n\n"
+    "Example: transmeta policy update",
+    rich_markup_mode=None,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,3 +131,7 @@ experience.command("export")(export_trials)
 experience.command("import")(import_trials)
 experience.command("verify")(verify)
 app.add_typer(experience, name="experience")
+policy.command("update")(update)
+policy.command("versions")(versions)
+policy.command("rollback")(rollback)
+app.add_typer(policy, name="policy")

@@ -1,6 +1,7 @@
 """`transmeta meta-train`: the policy learned over many targets, round after round."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,12 +29,20 @@ from transmeta.cli.output import only_results_on_stdout, print_json, print_pairs
 from transmeta.cli.plan import Plan, print_plan
 from transmeta.cli.progress import progress
 from transmeta.core import codec
-from transmeta.errors import InputError
+from transmeta.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
+    from transmeta.core.experience import MetaFeatures
+    from transmeta.core.protocols import P, PolicyLearner
+    from transmeta.core.space import Proposer
     from transmeta.core.task import Task
-    from transmeta.experiments.meta_train import RoundReport
+    from transmeta.experiments.meta_train import Gate, MetaTrainPlan, RoundReport
+    from transmeta.experiments.run import Workbench
+    from transmeta.stores.sql import SqlExperienceStore
     from transmeta.workspace import Compute, Workspace
+
+Losses = tuple[float | None, float | None]
+Learn = Callable[["_Loop", "Proposer", "Workspace"], Losses]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +54,7 @@ class MetaTrainConfig:
         strategies: names; empty for all.
         samples: random arms for each source and strategy, beside the defaults.
         label: the column to predict, in tables; the same in all of them.
+        policy: kind of policy to learn: adaptive, network or portfolio.
     """
 
     targets: tuple[str, ...]
@@ -55,6 +65,7 @@ class MetaTrainConfig:
     strategies: tuple[str, ...] = ()
     seed: int = 0
     label: str = "label"
+    policy: str = "adaptive"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +76,10 @@ class MetaTrainReport:
         run: name under which the proposals are stored.
         trials: of all rounds.
         accepted: rounds whose policy was not worse on left-out targets.
-        loss_initial, loss_final: expected regret of the network on left-out targets, with random and with learned θ.
+        loss_initial, loss_final: regret on left-out targets without learning and with it. For `adaptive` the anytime
+            regret over ten trials of the greedy portfolio and of the policy; for `network` the expected regret with
+            random and with learned θ.
+        version: of the workspace's policy; None if none was accepted.
     """
 
     run: str
@@ -76,6 +90,7 @@ class MetaTrainReport:
     loss_initial: float | None
     loss_final: float | None
     policy: str
+    version: int | None
 
 
 def meta_train(
@@ -95,6 +110,9 @@ def meta_train(
         str | None, typer.Option("--strategies", help="Names with commas between. By default all.")
     ] = None,
     label: Label = "label",
+    policy: Annotated[
+        str, typer.Option("--policy", metavar="KIND", help="What is learned: adaptive, network or portfolio.")
+    ] = "adaptive",
     run: Annotated[str | None, typer.Option("--run", help="Name of the run. By default made of the settings.")] = None,
     executor: Annotated[str | None, executor_option("ray")] = None,
     address: Address = None,
@@ -131,6 +149,7 @@ def meta_train(
             strategies=parse_names(strategies, option="--strategies") or (),
             seed=seed,
             label=label,
+            policy=policy,
         )
     )
     place = open_workspace(workspace, store=store)
@@ -148,7 +167,7 @@ def meta_train(
                 ("run", outcome.run),
                 ("trials", f"{outcome.trials}, {outcome.fresh} of them new"),
                 ("accepted", f"{outcome.accepted} of {outcome.rounds} rounds"),
-                ("expected regret", f"{shown(outcome.loss_initial)} at random, {shown(outcome.loss_final)} learned"),
+                ("regret left out", f"{shown(outcome.loss_initial)} before, {shown(outcome.loss_final)} learned"),
                 ("policy", outcome.policy),
             ]
         )
@@ -157,13 +176,10 @@ def meta_train(
 def _run(
     config: MetaTrainConfig, *, name: str, workspace: "Workspace", compute: "Compute", is_dry: bool, is_quiet: bool
 ) -> MetaTrainReport | Plan:
-    from transmeta.experiments.gate import left_out_gate
     from transmeta.experiments.meta_train import MetaTrainPlan
-    from transmeta.experiments.meta_train import meta_train as learn
-    from transmeta.policies.files import save_policy
-    from transmeta.policies.network.learner import NetworkLearner
     from transmeta.strategies.pool import arm_pool
 
+    learn = _learner(config.policy)
     tasks = _tasks(config)
     library = workspace.environment().library()
     cards = {card.id: card for task in tasks for card in library.candidates(task)}
@@ -193,33 +209,91 @@ def _run(
             what = compared if report.round else first
             say(f"round {report.round + 1}/{config.rounds}: {report.trials} trials, {what}")
 
-    learner = NetworkLearner(
-        proposer=workspace.proposer(tuple(cards.values()), strategies=config.strategies or None), seed=config.seed
-    )
+    proposer = workspace.proposer(tuple(cards.values()), strategies=config.strategies or None)
     with workspace.store() as store, progress(total=trials, is_quiet=is_quiet) as on_result:
         features = {task.id: workspace.features(task, store=store) for task in tasks}
         with workspace.bench(compute, run=name, store=store, on_result=on_result) as bench:
-            policy = learn(
-                tasks,
-                features=features,
-                plan=plan,
-                learner=learner,
-                gate=left_out_gate(learner),
-                log=store,
-                bench=bench,
-                publish=lambda policy: save_policy(policy, workspace.policy_folder),
-                on_round=on_round,
-            )
+            loop = _Loop(tasks=tasks, features=features, plan=plan, store=store, bench=bench, on_round=on_round)
+            initial, final = learn(loop, proposer, workspace)
+    workspace.keep_policy(origin="meta-train")
     return MetaTrainReport(
         run=name,
         rounds=config.rounds,
         trials=sum(report.trials for report in reports),
         fresh=sum(report.fresh for report in reports),
         accepted=sum(report.gate.is_accepted for report in reports),
-        loss_initial=policy.progress.loss_initial if policy.progress else None,
-        loss_final=policy.progress.loss_final if policy.progress else None,
+        loss_initial=initial,
+        loss_final=final,
         policy=str(workspace.policy_folder),
+        version=workspace.policy_versions.current(),
     )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Loop:
+    """What the outer loop needs, whatever policy it learns."""
+
+    tasks: "tuple[Task, ...]"
+    features: "Mapping[str, MetaFeatures]"
+    plan: "MetaTrainPlan"
+    store: "SqlExperienceStore"
+    bench: "Workbench"
+    on_round: "Callable[[RoundReport], None]"
+
+    def learn(self, learner: "PolicyLearner[P]", *, workspace: "Workspace", gate: "Gate | None" = None) -> "P":
+        """Returns what `learner` makes of it, published after each round that passes `gate` (or the general one)."""
+        from transmeta.experiments.gate import left_out_gate
+        from transmeta.experiments.meta_train import meta_train
+        from transmeta.policies.files import save_policy
+
+        return meta_train(
+            self.tasks,
+            features=self.features,
+            plan=self.plan,
+            learner=learner,
+            gate=gate or left_out_gate(learner),
+            log=self.store,
+            bench=self.bench,
+            publish=lambda policy: save_policy(policy, workspace.policy_folder),
+            on_round=self.on_round,
+        )
+
+
+def _learner(name: str) -> Learn:
+    """Returns what learns policies of the kind `name`, and tells their regret without learning and with it."""
+    learners: Mapping[str, Learn] = {"adaptive": _adaptive, "network": _network, "portfolio": _portfolio}
+    if name not in learners:
+        raise UnknownNameError("kind of policy", name=name, known=learners)
+    return learners[name]
+
+
+def _adaptive(loop: _Loop, proposer: "Proposer", workspace: "Workspace") -> Losses:
+    from transmeta.experiments.policy_update import Remembering
+    from transmeta.policies.adaptive.learner import AdaptiveLearner
+
+    learner = Remembering(AdaptiveLearner(proposer=proposer, seed=loop.plan.seed))
+    policy = loop.learn(learner, workspace=workspace, gate=learner.gate)
+    left_out = policy.left_out
+    return (None, None) if left_out is None else (_mean(left_out.portfolio), _mean(left_out.regret))
+
+
+def _network(loop: _Loop, proposer: "Proposer", workspace: "Workspace") -> Losses:
+    from transmeta.policies.network.learner import NetworkLearner
+
+    policy = loop.learn(NetworkLearner(proposer=proposer, seed=loop.plan.seed), workspace=workspace)
+    progress = policy.progress
+    return (None, None) if progress is None else (progress.loss_initial, progress.loss_final)
+
+
+def _portfolio(loop: _Loop, proposer: "Proposer", workspace: "Workspace") -> Losses:
+    from transmeta.policies.portfolio import PortfolioLearner
+
+    loop.learn(PortfolioLearner(proposer=proposer), workspace=workspace)
+    return None, None
+
+
+def _mean(figures: "Mapping[str, float]") -> float:
+    return sum(figures.values()) / len(figures)
 
 
 def _tasks(config: MetaTrainConfig) -> "tuple[Task, ...]":

@@ -1,7 +1,7 @@
 """The seams: who decides, who runs, who remembers, who learns."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from transmeta.core.experience import Experience, History, MetaFeatures
 from transmeta.core.outcome import Suggestion
@@ -57,6 +57,15 @@ class Policy(Protocol):
 
         Only sources in `features.pairs` are suggested. Pure: the same arguments give the same answer.
         """
+        ...
+
+
+@runtime_checkable
+class CostAware(Protocol):
+    """A policy that can hold what an arm brings against what it costs."""
+
+    def by_cost(self) -> Policy:
+        """Returns the same policy for a budget of time rather than of trials."""
         ...
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from transmeta.core.experience import MetaFeatures
-from transmeta.core.protocols import Policy, Search
+from transmeta.core.protocols import CostAware, Policy, Search
 from transmeta.core.task import Task
 from transmeta.core.trial import Budget, TrialResult, TrialStatus
 from transmeta.errors import InputError, NoValidTrialError
@@ -54,7 +54,7 @@ def search_target(
     inner = PolicySearch(
         target,
         features=features,
-        policy=policy,
+        policy=policy.by_cost() if budget.trials is None and isinstance(policy, CostAware) else policy,
         trials=budget.trials or MOST_TRIALS,
         halving=halving,
         seed=seed,

@@ -14,7 +14,7 @@ from transmeta.policies.adaptive.costs import CostModel
 from transmeta.policies.adaptive.knowledge import features_of, present_of
 from transmeta.policies.adaptive.posterior import SAMPLES, Beliefs, covariance_of
 from transmeta.policies.adaptive.protocol import Array, Curves, Flags, Indices, Present
-from transmeta.policies.adaptive.rows import cover, rung_gaps, rung_steps, without_gaps
+from transmeta.policies.adaptive.rows import at_rungs, cover, rung_gaps, rung_steps, without_gaps
 from transmeta.policies.adaptive.session import AdaptiveSession, Knobs, Spending
 from transmeta.policies.adaptive.tuning import Case
 from transmeta.policies.forecast import Normal, level_of
@@ -61,12 +61,8 @@ class AdaptiveLearned:
         """
         columns = np.flatnonzero(present.is_allowed)
         features = features_of(self._seen(present), sources=self.sources)
-        members = np.zeros((0, len(self.table.arms)))
-        if self.ensemble is not None and self.encoder is not None:
-            inputs = self.encoder.encode(features, self.table.arms)
-            members = self.ensemble.regret(inputs)
         everything = np.ones(len(self.rungs), dtype=np.bool_)
-        case = self._case(features, columns, known=everything, members=members)
+        case = self._case(features, columns, known=everything, members=self._members(features))
         steps = rung_steps(present.steps[columns])
         case = dataclasses.replace(case, steps=steps)
         cost = self.full_cost(present.target_features, ratios=ratios)[columns]
@@ -75,20 +71,39 @@ class AdaptiveLearned:
 
     def case(self, curves: Curves, t: int, *, known: Flags, ensemble: Ensemble | None, inputs: Array | None) -> Case:
         """Returns a known target as if it were new, with the known targets `known` (T,) alone."""
-        present = present_of(curves, t)
-        columns = np.flatnonzero(present.is_allowed)
-        features = features_of(present, sources=self.sources)
         members = np.zeros((0, len(self.table.arms)))
         if ensemble is not None and inputs is not None:
             members = ensemble.regret(inputs[t])
-        case = self._case(features, columns, known=known, members=members)
+        return self._replayable(curves, t, known=known, members=members, truth=self.rungs[t])
+
+    def unseen(self, curves: Curves, t: int) -> Case:
+        """Returns a target that is not among the known ones, with what was recorded on it.
+
+        Args:
+            curves: with a column for each configuration of the table, in its order.
+        """
+        features = features_of(self._seen(present_of(curves, t)), sources=self.sources)
+        everything = np.ones(len(self.rungs), dtype=np.bool_)
+        truth = at_rungs(curves.regret[t : t + 1], curves.steps[t : t + 1])[0]
+        return self._replayable(curves, t, known=everything, members=self._members(features), truth=truth)
+
+    def _replayable(self, curves: Curves, t: int, *, known: Flags, members: Array, truth: Array) -> Case:
+        present = present_of(curves, t)
+        columns = np.flatnonzero(present.is_allowed)
+        features = features_of(present, sources=self.sources)
         return dataclasses.replace(
-            case,
+            self._case(features, columns, known=known, members=members),
             group=curves.groups[t],
-            truth=self.rungs[t][columns],
+            truth=truth[columns],
             utility=_utility(curves, t, columns),
             steps=rung_steps(present.steps[columns]),
         )
+
+    def _members(self, features: MetaFeatures) -> Array:
+        """Returns the network's predictions, (M, C); no rows where there is none."""
+        if self.ensemble is None or self.encoder is None:
+            return np.zeros((0, len(self.table.arms)))
+        return self.ensemble.regret(self.encoder.encode(features, self.table.arms))
 
     def full_cost(self, features: Mapping[str, float], *, ratios: Array | None = None) -> Array:
         """Returns the expected cost of full runs on a target of `features`, (C,); `ratios` as in `start`."""

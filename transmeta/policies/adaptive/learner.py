@@ -2,24 +2,18 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Final, final
-
-import numpy as np
+from typing import final
 
 from transmeta.core.experience import Experience
 from transmeta.core.space import Proposer
+from transmeta.policies.adaptive.check import left_out
 from transmeta.policies.adaptive.files import assembled
 from transmeta.policies.adaptive.method import FEWEST_UNITS, AdaptiveMethod, Study
-from transmeta.policies.adaptive.policy import AdaptivePolicy, LeftOut
+from transmeta.policies.adaptive.policy import AdaptivePolicy
 from transmeta.policies.adaptive.protocol import Curves
 from transmeta.policies.adaptive.session import FEATURED, PORTFOLIO, Knobs
 from transmeta.policies.adaptive.trials import curves_of
-from transmeta.policies.adaptive.tuning import Case, replay, thinned
 from transmeta.policies.network.training import TrainingPlan
-
-CHECKED: Final = 36
-"""Known targets, spread over the data sets, that a policy is checked on when they are left out."""
-EVALUATIONS: Final = 10
 
 
 @final
@@ -77,23 +71,5 @@ class AdaptiveLearner:
                 feature_names=learned.feature_names,
             ),
             proposer=proposer,
-            left_out=_left_out(study.cases, learned.knobs),
+            left_out=left_out(study.cases, learned.knobs),
         )
-
-
-def _left_out(cases: Sequence[Case], knobs: Knobs) -> LeftOut | None:
-    if not cases:
-        return None
-    checked = thinned(cases, most=CHECKED)
-    return LeftOut(
-        regret=left_out_regret(checked, dataclasses.replace(knobs, is_partial=False)),
-        portfolio=left_out_regret(checked, PORTFOLIO),
-    )
-
-
-def left_out_regret(cases: Sequence[Case], knobs: Knobs) -> dict[str, float]:
-    """Returns data set → anytime regret over ten full runs, the mean over its cases."""
-    regrets: dict[str, list[float]] = {}
-    for case in cases:
-        regrets.setdefault(case.group, []).append(float(replay(case, knobs, evaluations=EVALUATIONS).mean()))
-    return {group: float(np.mean(values)) for group, values in sorted(regrets.items())}

@@ -52,7 +52,8 @@ def merged(known: Curves, new: Curves) -> Curves:
     ]  # of equals the new one: its machine is this one
     replaced = {new.targets[t] for t in fresh}
     kept = [t for t, target in enumerate(known.targets) if target not in replaced]
-    return _joined(take(first, kept), take(second, fresh))
+    joined = _joined(take(first, kept), take(second, fresh))
+    return take(joined, sorted(range(len(joined.targets)), key=lambda t: joined.targets[t]))
 
 
 def aligned(curves: Curves, arms: Sequence[Arm]) -> Curves:

@@ -8,7 +8,7 @@ from transmeta.policies.table import RegretTable
 from ..cases import arm, row
 from .live import ARMS, LEARNER, policy, present, rows, stopped, trial
 
-NEW = tuple(row(trial("new", choice, 0.3 + 0.1 * i)) for i, choice in enumerate((*ARMS[:3], arm("other", "lora"))))
+NEW = tuple(row(trial("unseen", choice, 0.3 + 0.1 * i)) for i, choice in enumerate((*ARMS[:3], arm("other", "lora"))))
 
 
 def test_what_a_policy_knows_are_the_curves_that_it_learned_from() -> None:
@@ -47,13 +47,13 @@ def test_curves_of_stopped_trials_are_kept_as_far_as_they_go() -> None:
 def test_merged_curves_have_the_targets_and_arms_of_both() -> None:
     both = merged(known_curves(policy().learned), curves_of(NEW))
 
-    assert both.targets[-1].startswith("new")
+    assert both.targets[-1].startswith("unseen")
     assert len(both.targets) == 9
     assert set(both.configs) == {choice.key for choice in (*ARMS, arm("other", "lora"))}
     assert list(both.configs) == sorted(both.configs)
     assert both.observed[-1].sum() == 4
     assert not both.observed[:-1, both.configs.index(arm("other", "lora").key)].any()
-    assert LEARNER.learn(policy(), both).table.targets[-1].dataset == "new"
+    assert LEARNER.learn(policy(), both).table.targets[-1].dataset == "unseen"
 
 
 def test_a_target_that_both_know_is_taken_from_where_more_was_finished() -> None:

@@ -1,0 +1,163 @@
+"""`transmeta policy`: the policy learns from what was tried, its versions, and the way back."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from transmeta.cli.options import DEFAULT_WORKSPACE, AsJson, Seed, StoreUrl, WorkspaceFolder, open_workspace
+from transmeta.cli.output import only_results_on_stdout, print_json, print_pairs, print_table, shown
+
+if TYPE_CHECKING:
+    from transmeta.policies.versions import PolicyVersion
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyUpdateReport:
+    """What `policy update` did.
+
+    Attributes:
+        accepted: whether the new policy is in force.
+        version: that is in force now.
+        before, after: anytime regret over ten trials on data sets that were left out; None where there is nothing to
+            compare.
+        tolerance: one standard error of the difference, by which `after` may exceed `before`.
+        trials: in the store.
+        new_targets: of `targets`, those that the policy before did not know as well.
+        seconds: of wall time.
+    """
+
+    accepted: bool
+    version: int | None
+    before: float | None
+    after: float | None
+    tolerance: float
+    trials: int
+    targets: int
+    data_sets: int
+    new_targets: int
+    seconds: float
+    policy: str
+
+
+def update(
+    workspace: WorkspaceFolder = DEFAULT_WORKSPACE,
+    store: StoreUrl = None,
+    seed: Seed = 0,
+    refit_knobs: Annotated[
+        bool, typer.Option("--refit-knobs", help="Choose its settings anew as well, which takes minutes.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Learn from all trials in the store, beside what the policy knows. It is used if it is not worse on left-out data.
+
+    Example: transmeta policy update
+    """
+    with only_results_on_stdout():
+        report = _update(workspace, store=store, seed=seed, refit_knobs=refit_knobs)
+    if as_json:
+        print_json(report)
+        return
+    verdict = "accepted" if report.accepted else "not accepted, the policy stays as it was"
+    compared = (
+        "nothing to compare with" if report.before is None else f"{shown(report.before)} -> {shown(report.after)}"
+    )
+    print_pairs(
+        [
+            ("policy", f"version {report.version} in {report.policy}"),
+            ("regret left out", f"{compared}: {verdict}"),
+            ("targets", f"{report.targets} of {report.data_sets} data sets, {report.new_targets} of them new"),
+            ("trials", str(report.trials)),
+            ("seconds", f"{report.seconds:.1f}"),
+        ]
+    )
+
+
+def versions(workspace: WorkspaceFolder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """List the versions of the workspace's policy.
+
+    Example: transmeta policy versions
+    """
+    with only_results_on_stdout():
+        known = open_workspace(workspace, store=None).policy_versions.known()
+    if as_json:
+        print_json(known)
+    elif not known:
+        print("No versions yet: the policy of the package is used; see: transmeta policy update --help")
+    else:
+        columns = ("version", "in force", "origin", "made", "policy", "targets", "regret before", "after")
+        print_table(columns, [_row(version) for version in known])
+
+
+def rollback(
+    to: Annotated[
+        int | None, typer.Option("--to", metavar="N", help="The version to go back to. By default the one before.")
+    ] = None,
+    workspace: WorkspaceFolder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Put an older version of the policy back in force. Nothing is deleted, so it can be undone likewise.
+
+    Example: transmeta policy rollback --to 1
+    """
+    with only_results_on_stdout():
+        opened = open_workspace(workspace, store=None)
+        kept = opened.policy_versions
+        before = kept.current()
+        number = kept.before_current() if to is None else to
+        kept.restore(number, proposer=opened.proposer(()))
+    if as_json:
+        print_json({"before": before, "version": number})
+    else:
+        print(f"version {number} of the policy is in force" + ("" if before is None else f", in place of {before}"))
+
+
+def _row(version: "PolicyVersion") -> tuple[str, ...]:
+    note = version.note
+    return (
+        str(version.number),
+        "yes" if version.is_current else "no",
+        note.origin,
+        note.created_at,
+        note.policy,
+        str(note.targets),
+        shown(note.before),
+        shown(note.after),
+    )
+
+
+def _update(workspace: Path, *, store: str | None, seed: int, refit_knobs: bool) -> PolicyUpdateReport:
+    from transmeta.experiments.policy_update import extended
+    from transmeta.policies.adaptive.learner import AdaptiveLearner
+
+    started_s = time.monotonic()
+    opened = open_workspace(workspace, store=store)
+    proposer = opened.proposer(())
+    with opened.store() as kept:
+        experience = kept.read()
+    base = opened.keep_policy()
+    learner = AdaptiveLearner(proposer=proposer, seed=seed, refit_knobs=refit_knobs)
+    learned = extended(base or learner.initial(), experience, learner=learner)
+    gate, number = learned.gate, opened.policy_versions.current()
+    is_compared = gate.before != gate.after or gate.tolerance > 0
+    before, after = (gate.before, gate.after) if is_compared else (None, None)
+    if gate.is_accepted:
+        note = dataclasses.replace(
+            opened.note(learned.policy, origin="update"), parent=number, before=before, after=after
+        )
+        number = opened.policy_versions.add(learned.policy, note)
+    return PolicyUpdateReport(
+        accepted=gate.is_accepted,
+        version=number,
+        before=before,
+        after=after,
+        tolerance=gate.tolerance,
+        trials=len(experience),
+        targets=learned.targets,
+        data_sets=learned.data_sets,
+        new_targets=learned.new_targets,
+        seconds=round(time.monotonic() - started_s, 1),
+        policy=str(opened.policy_folder),
+    )
