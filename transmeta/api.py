@@ -6,7 +6,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Self, final
@@ -15,19 +15,22 @@ import numpy as np
 import numpy.typing as npt
 
 from transmeta.core import codec
-from transmeta.core.task import Params, Task
-from transmeta.core.trial import Budget, TrialResult
-from transmeta.errors import DataError, InputError
+from transmeta.core.task import Task
+from transmeta.core.trial import Arm, Budget, TrialResult
+from transmeta.errors import DataError, InputError, TrialFailure
 from transmeta.experiments.adapt import Adaptation, check_budget, run_again, search_target
 from transmeta.experiments.recommend import Recommendation
 from transmeta.experiments.recommend import recommend as recommend_for
+from transmeta.experiments.report import AdaptReport, report_text
 from transmeta.experiments.run import OnResult
 from transmeta.experiments.search import Halving
+from transmeta.experiments.tradeoff import TradeOff, parse_objective, trade_off
 from transmeta.tasks.arrays import ArrayTasks, encode
 from transmeta.tasks.catalogue import find_task, load_task
 from transmeta.training.checkpoint import MANIFEST
 from transmeta.training.files import write_atomically
 from transmeta.trials.predict import AdaptedModel, copy_model
+from transmeta.trials.size import SizeBook
 from transmeta.workspace import Compute, ExecutorKind, Workspace, code_version
 
 DURATION: Final = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
@@ -35,34 +38,6 @@ RESERVE_S: Final = {ExecutorKind.LOCAL: 3.0, ExecutorKind.RAY: 12.0, ExecutorKin
 """Seconds kept back for closing the executor, scoring and writing the model."""
 SHORT_S: Final = 45.0
 """Below this, starting Ray costs more than a second core gains."""
-REPORT_ROWS: Final = 20
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class AdaptReport:
-    """What `adapt` found.
-
-    Attributes:
-        test_score: of the chosen model on examples that played no part in choosing.
-        seconds: of wall time, start-up included.
-        transfer: False if training from scratch won.
-        sources: number of models that could have been transferred from; if 0, nothing but scratch was tried.
-    """
-
-    target: str
-    metric: str
-    test_score: float
-    validation_score: float
-    source: str
-    strategy: str
-    params: Params
-    transfer: bool
-    sources: int
-    trials: int
-    seconds: float
-    model_path: str | None
-    version: str
-    schema: int = 1
 
 
 def adapt(
@@ -152,6 +127,47 @@ def recommend(
     with workspace.store() as store:
         features = workspace.features(task, store=store)
     return recommend_for(features, policy=workspace.policy(task, folder=policy), count=count, seed=seed)
+
+
+def recommend_by(
+    data: str | Path | Task,
+    objective: str,
+    *,
+    count: int | None = None,
+    label: str = "label",
+    size: int | None = None,
+    workspace: Workspace | None = None,
+    policy: Path | None = None,
+    seed: int = 0,
+) -> Sequence[TradeOff]:
+    """Returns the best choices for several objectives at once, best first, without training anything.
+
+    Args:
+        objective: weights such as `score=1,cost_s=0.2`, each relative to the range of the objective over all choices;
+            or `pareto` for the choices that no other beats in all objectives, highest predicted score first.
+        data, label, size, workspace, policy: as in `adapt`.
+        count: how many; by default all.
+
+    Raises:
+        DataError, InputError: if the data, the count or the objective cannot be used, or the policy predicts nothing.
+    """
+    if count is not None and count < 1:
+        raise InputError(f"count: {count} recommendations; give 1 or more")
+    wanted = parse_objective(objective)
+    task = data if isinstance(data, Task) else find_task(str(data), seed=seed, label=label, size=size)
+    workspace = workspace or Workspace()
+    book = SizeBook(workspace.environment().library(), target=task)
+
+    def sizes(arm: Arm) -> Mapping[str, float] | None:
+        try:
+            return dataclasses.asdict(book.size(arm))
+        except (InputError, TrialFailure):
+            return None  # of a strategy that is not installed, or does not fit: nothing to offer
+
+    with workspace.store() as store:
+        features = workspace.features(task, store=store)
+    chosen = workspace.policy(task, folder=policy)
+    return trade_off(features, policy=chosen, objective=wanted, sizes=sizes, count=count, seed=seed)
 
 
 @final
@@ -366,31 +382,5 @@ def _report(
     if out is not None:
         copy_model(Path(best.checkpoint), to=out)
         write_atomically(out / "report.json", json.dumps(codec.to_json(report), indent=1).encode())
-        write_atomically(out / "report.md", _report_text(report, found.results).encode())
+        write_atomically(out / "report.md", report_text(report, found.results).encode())
     return report
-
-
-def _report_text(report: AdaptReport, results: Sequence[TrialResult]) -> str:
-    ranked = sorted((r for r in results if r.utility is not None), key=lambda r: -(r.utility or 0.0))
-    why = "training from scratch won" if report.sources else "there is no source for such data"
-    lines = [
-        f"# {report.target}",
-        "",
-        f"{report.metric} {report.test_score:.4f} on the test split, {report.validation_score:.4f} on the validation "
-        f"split it was chosen by; {report.trials} trials in {report.seconds:.0f} s, transmeta {report.version}.",
-        "",
-        f"Chosen: **{report.strategy}** from **{report.source}**"
-        + ("." if report.transfer else f": {why}, so nothing was transferred."),
-        "",
-        "| rank | source | strategy | validation | status | CPU s | trainable weights |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for rank, result in enumerate(ranked[:REPORT_ROWS], start=1):
-        lines.append(
-            f"| {rank} | {result.spec.pair.source} | {result.spec.strategy.name} | {result.score:.4f} "
-            f"| {result.status.value} | {result.cost_s:.2f} | {result.parameter_count} |"
-        )
-    failed = [r for r in results if r.utility is None]
-    if failed:
-        lines += ["", f"{len(failed)} trial(s) gave no model: {'; '.join(sorted({r.reason for r in failed})[:3])}."]
-    return "\n".join([*lines, ""])

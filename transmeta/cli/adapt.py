@@ -34,7 +34,7 @@ from transmeta.cli.plan import planned_search, print_plan
 from transmeta.cli.progress import progress
 
 if TYPE_CHECKING:
-    from transmeta.api import AdaptReport
+    from transmeta.experiments.report import AdaptReport
 
 
 def adapt(

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from transmeta.core.experience import MetaFeatures
-from transmeta.core.outcome import Evidence
+from transmeta.core.outcome import Evidence, Suggestion
 from transmeta.core.protocols import Policy
 from transmeta.core.task import Params
 from transmeta.policies.table import is_scratch
@@ -34,16 +34,19 @@ class Recommendation:
 
 def recommend(features: MetaFeatures, *, policy: Policy, count: int, seed: int = 0) -> Sequence[Recommendation]:
     """Returns the `count` choices that `policy` would try first on the target that `features` describe."""
-    return [
-        Recommendation(
-            source=suggestion.arm.source,
-            strategy=suggestion.arm.strategy.name,
-            params=suggestion.arm.strategy.params,
-            predicted_score=suggestion.predicted_score,
-            interval=None if suggestion.low is None or suggestion.high is None else (suggestion.low, suggestion.high),
-            predicted_cost_s=suggestion.predicted_cost_s,
-            evidence=suggestion.evidence,
-            transfer=not is_scratch(suggestion.arm.source),
-        )
-        for suggestion in policy.suggest(features, (), count=count, seed=seed)
-    ]
+    return [described(suggestion) for suggestion in policy.suggest(features, (), count=count, seed=seed)]
+
+
+def described(suggestion: Suggestion) -> Recommendation:
+    """Returns the suggestion as it is told to people and programs."""
+    low, high = suggestion.low, suggestion.high
+    return Recommendation(
+        source=suggestion.arm.source,
+        strategy=suggestion.arm.strategy.name,
+        params=suggestion.arm.strategy.params,
+        predicted_score=suggestion.predicted_score,
+        interval=None if low is None or high is None else (low, high),
+        predicted_cost_s=suggestion.predicted_cost_s,
+        evidence=suggestion.evidence,
+        transfer=not is_scratch(suggestion.arm.source),
+    )

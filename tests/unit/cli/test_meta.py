@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from transmeta.policies.adaptive.learner import AdaptiveLearner
 from transmeta.policies.network.learner import NetworkLearner
 from transmeta.policies.network.training import TrainingPlan
 
@@ -13,8 +14,9 @@ from .cases import Run
 def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real learner with few steps: what it learns is tested elsewhere."""
     plan = TrainingPlan(members=1, fold_members=1, hidden=4, steps=5)
-    learner = functools.partial(NetworkLearner, plan=plan)
-    monkeypatch.setattr("transmeta.policies.network.learner.NetworkLearner", learner)
+    for module, learner in (("network", NetworkLearner), ("adaptive", AdaptiveLearner)):
+        name = f"transmeta.policies.{module}.learner.{learner.__name__}"
+        monkeypatch.setattr(name, functools.partial(learner, plan=plan))
 
 
 def test_a_policy_is_learned_and_then_tested_on_what_it_has_not_seen(
@@ -33,6 +35,24 @@ def test_a_policy_is_learned_and_then_tested_on_what_it_has_not_seen(
     assert (learned.json["fresh"], again.json["fresh"]) == (6, 0)
     assert tested.json["datasets"] == 3
     assert {row["policy"] for row in tested.json["rows"]} >= {"network", "portfolio", "fixed-linear_probe"}
+
+
+@pytest.mark.parametrize("kind", ["network", "portfolio"])
+def test_other_kinds_of_policy_can_be_learned(run: Run, workspace: Path, short_training: None, kind: str) -> None:
+    words = ("--rounds", 1, "--trials-per-round", 2, "--samples", 0, "--strategies", "linear_probe,from_scratch")
+    place = ("--executor", "local", "--workspace", workspace)
+
+    learned = run("meta-train", "digits@3", "icons-time@3", *words, *place, "--policy", kind, "--json")
+
+    listed = run("ls", "policies", "--workspace", workspace, "--json")
+    assert learned.json["version"] == 1
+    assert next(item["policy"] for item in listed.json if item["where"] == "workspace") == kind
+
+
+def test_an_unknown_kind_of_policy_gets_the_nearest(refused: Run, workspace: Path) -> None:
+    words = ("meta-train", "digits@3", "icons-time@3", "--policy", "adaptiv", "--workspace", workspace)
+
+    assert "did you mean 'adaptive'" in refused(*words).err
 
 
 def test_the_column_to_predict_in_tables_can_be_named(run: Run, workspace: Path, table: Path, tmp_path: Path) -> None:

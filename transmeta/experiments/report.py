@@ -1,0 +1,64 @@
+"""What `adapt` tells about a search, for programs and for people."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Final
+
+from transmeta.core.task import Params
+from transmeta.core.trial import TrialResult
+
+REPORT_ROWS: Final = 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptReport:
+    """What `adapt` found.
+
+    Attributes:
+        test_score: of the chosen model on examples that played no part in choosing.
+        seconds: of wall time, start-up included.
+        transfer: False if training from scratch won.
+        sources: number of models that could have been transferred from; if 0, nothing but scratch was tried.
+    """
+
+    target: str
+    metric: str
+    test_score: float
+    validation_score: float
+    source: str
+    strategy: str
+    params: Params
+    transfer: bool
+    sources: int
+    trials: int
+    seconds: float
+    model_path: str | None
+    version: str
+    schema: int = 1
+
+
+def report_text(report: AdaptReport, results: Sequence[TrialResult]) -> str:
+    """Returns the report in Markdown, with the best trials."""
+    ranked = sorted((r for r in results if r.utility is not None), key=lambda r: -(r.utility or 0.0))
+    why = "training from scratch won" if report.sources else "there is no source for such data"
+    lines = [
+        f"# {report.target}",
+        "",
+        f"{report.metric} {report.test_score:.4f} on the test split, {report.validation_score:.4f} on the validation "
+        f"split it was chosen by; {report.trials} trials in {report.seconds:.0f} s, transmeta {report.version}.",
+        "",
+        f"Chosen: **{report.strategy}** from **{report.source}**"
+        + ("." if report.transfer else f": {why}, so nothing was transferred."),
+        "",
+        "| rank | source | strategy | validation | status | CPU s | trainable weights |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for rank, result in enumerate(ranked[:REPORT_ROWS], start=1):
+        lines.append(
+            f"| {rank} | {result.spec.pair.source} | {result.spec.strategy.name} | {result.score:.4f} "
+            f"| {result.status.value} | {result.cost_s:.2f} | {result.parameter_count} |"
+        )
+    failed = [r for r in results if r.utility is None]
+    if failed:
+        lines += ["", f"{len(failed)} trial(s) gave no model: {'; '.join(sorted({r.reason for r in failed})[:3])}."]
+    return "\n".join([*lines, ""])
