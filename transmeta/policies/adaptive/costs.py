@@ -6,6 +6,7 @@ have cost. Letters: T known targets, C configurations, F features.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Final, final
 
 import numpy as np
@@ -85,6 +86,18 @@ class CostModel:
         if ratios is not None and ratios.size:
             effect += float(ratios.sum()) / (ratios.size + (NOISE_DEVIATION / PRIOR_DEVIATION) ** 2)
         return np.asarray(np.exp(self.configurations + effect + scores @ self.slopes), dtype=np.float64)
+
+
+def widened(model: CostModel, *, like: Sequence[Flags]) -> CostModel:
+    """Returns the model with a configuration more for each of `like`: its cost is the mean over these (C,)."""
+    masks = [mask if mask.any() else np.ones_like(mask) for mask in like]
+    return dataclasses.replace(
+        model,
+        configurations=np.concatenate([model.configurations, [model.configurations[mask].mean() for mask in masks]]),
+        slopes=np.concatenate(
+            [model.slopes, *(model.slopes[:, mask].mean(axis=1, keepdims=True) for mask in masks)], axis=1
+        ),
+    )
 
 
 def _means(values: Array, is_known: Flags, *, axis: int) -> Array:

@@ -4,13 +4,14 @@ Letters: T known targets, C configurations, K rungs, M members.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, final
 
 import numpy as np
 
 from transmeta.core.experience import MetaFeatures
-from transmeta.policies.adaptive.costs import CostModel
+from transmeta.core.trial import Arm
+from transmeta.policies.adaptive.costs import CostModel, widened
 from transmeta.policies.adaptive.knowledge import features_of, present_of
 from transmeta.policies.adaptive.posterior import SAMPLES, Beliefs, covariance_of
 from transmeta.policies.adaptive.protocol import Array, Curves, Flags, Indices, Present
@@ -49,6 +50,29 @@ class AdaptiveLearned:
     def whole(self) -> Array:
         """The final regrets without gaps, (T, C)."""
         return filled(self.table.regret)
+
+    def with_arms(self, arms: Sequence[Arm]) -> "AdaptiveLearned":
+        """Returns the same with a column more for each of `arms`, which nobody tried: the network alone speaks of them.
+
+        They are taken to cost what others of the same strategy do.
+        """
+        table, gap = self.table, np.full((len(self.table.targets), len(arms)), np.nan)
+        strategies = np.array([arm.strategy.name for arm in table.arms])
+        alike = [strategies == arm.strategy.name for arm in arms]
+        return dataclasses.replace(
+            self,
+            sources=(*(self.sources or ()), *(arm.source for arm in arms)),
+            table=dataclasses.replace(
+                table,
+                arms=(*table.arms, *arms),
+                utility=np.concatenate([table.utility, gap], axis=1),
+                regret=np.concatenate([table.regret, gap], axis=1),
+                cost_s=np.concatenate([table.cost_s, gap], axis=1),
+            ),
+            rungs=np.concatenate([self.rungs, np.repeat(gap[:, :, None], self.rungs.shape[2], axis=2)], axis=1),
+            costs=widened(self.costs, like=alike),
+            residuals=np.concatenate([self.residuals, gap], axis=1),
+        )
 
     def start(
         self, present: Present, *, seed: int, ratios: Array | None = None, overhead_s: float = 0.0

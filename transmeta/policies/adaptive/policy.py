@@ -10,7 +10,7 @@ import numpy as np
 from transmeta.core.experience import History, MetaFeatures
 from transmeta.core.outcome import Suggestion
 from transmeta.core.space import Proposer
-from transmeta.core.trial import TrialResult, TrialStatus
+from transmeta.core.trial import Arm, TrialResult, TrialStatus
 from transmeta.policies.adaptive.learned import AdaptiveLearned
 from transmeta.policies.adaptive.protocol import Allowance, Array, Flags, Move, Present
 from transmeta.policies.adaptive.rows import SHARES
@@ -25,6 +25,8 @@ GRID: Final = 18
 """Steps of a full run: the least number whose ninths, where trials measure themselves, fall on the rungs."""
 FIRST_RUNG: Final = max(round(SHARES[0] * GRID), 1)
 SMALLEST_COST_S: Final = 1e-4
+COLD_ARMS: Final = 16
+"""Of each source that no known target had."""
 OVERHEAD_S: Final = 0.3
 """Seconds that a trial takes beside its own, to be sent and to load its model: a hundred free ones are not free."""
 NEARNESS: Final = 1.0
@@ -82,9 +84,25 @@ class AdaptivePolicy:
 
     def suggest(self, features: MetaFeatures, history: History, *, count: int, seed: int) -> Sequence[Suggestion]:
         """Returns up to `count` arms, best first, then fresh ones."""
-        now = situation(self.table, features, history)
-        known = self._known(features, history, now, count=count)
+        extra = self._unknown(features, history)
+        wide = dataclasses.replace(self, learned=self.learned.with_arms(extra)) if extra else self
+        now = situation(wide.table, features, history)
+        known = wide._known(features, history, now, count=count)
         return known + hand_over(known, features=features, now=now, proposer=self.proposer, count=count, seed=seed)
+
+    def _unknown(self, features: MetaFeatures, history: History) -> tuple[Arm, ...]:
+        """Returns what the network can speak of beside the known arms.
+
+        These are arms of allowed sources that no known target had, the same in every call, and what was tried already.
+        """
+        if self.learned.ensemble is None:
+            return ()
+        known = self.table.columns()
+        sources = {arm.source for arm in self.table.arms}
+        cold = sorted(features.pairs.keys() - sources)
+        drawn = self.proposer.propose(sources=cold, count=COLD_ARMS * len(cold), seed=0) if cold else ()
+        tried = [result.spec.arm for result in history]
+        return tuple({arm.key: arm for arm in (*drawn, *tried) if arm.key not in known}.values())
 
     def _known(self, features: MetaFeatures, history: History, now: Situation, *, count: int) -> tuple[Suggestion, ...]:
         """Returns up to `count` suggestions among the arms of the table."""

@@ -147,13 +147,16 @@ def _fill(curves: Curves, t: int, places: Sequence[int], cells: Sequence[Sequenc
     final = curves.final[t][~np.isnan(curves.final[t])]
     best, scale = (float(final.max()), regret_scale(final)) if final.size else (0.0, 1.0)
     for c, results, lines in zip(places, cells, lines_of, strict=True):
-        losses = np.clip((best - lines) / scale, 0.0, WORST)
-        for loss, result in zip(losses, results, strict=True):
-            if result.status is TrialStatus.FAILED:
-                loss[_measured(result) :] = WORST
-        is_known = curves.failed[t, c] | ~np.isnan(curves.values[t, c])
-        is_run = np.arange(length) < curves.steps[t, c]
-        curves.regret[t, c] = np.where(is_known & is_run, _mean(losses), np.nan)
+        has_failed = np.array([result.status is TrialStatus.FAILED for result in results])
+        loss = np.clip((best - curves.values[t, c]) / scale, 0.0, WORST)
+        if curves.failed[t, c]:
+            losses = np.clip((best - lines) / scale, 0.0, WORST)
+            for line, result in zip(losses, results, strict=True):
+                line[_measured(result) :] = WORST
+            loss = _mean(losses)
+        else:  # seeds that failed where others did not count by their share
+            loss = loss + has_failed.mean() * (WORST - loss)
+        curves.regret[t, c] = np.where(np.arange(length) < curves.steps[t, c], loss, np.nan)
 
 
 def _length(result: TrialResult) -> int:

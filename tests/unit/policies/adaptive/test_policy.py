@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from transmeta.core.trial import TrialStatus
+from transmeta.core.trial import Arm, StrategySpec, TrialStatus
 from transmeta.policies.portfolio import PortfolioLearner
 from transmeta.policies.ranking import is_transfer
 from transmeta.policies.table import is_scratch
@@ -148,3 +148,40 @@ def test_a_space_that_is_exhausted_gives_fewer_arms_than_asked_for() -> None:
     tiny = dataclasses.replace(policy(), proposer=CountingProposer(most=0))
 
     assert len(tiny.suggest(present(0.1), (), count=50, seed=0)) == len(ARMS)
+
+
+def test_a_source_that_nobody_had_is_judged_by_its_features_before_known_arms_run_out() -> None:
+    pairs = {"near": {"logme": -1.0}, "far": {"logme": -1.0}, "cold": {"logme": 1.0}, ARMS[4].source: {"logme": 0.0}}
+    features = meta_features(list(pairs), target={"log_examples": 3.0}, pairs=pairs)
+
+    found = policy().suggest(features, (), count=30, seed=0)
+
+    cold = [item for item in found if item.arm.source == "cold"]
+    known = [place for place, item in enumerate(found) if item.arm in ARMS]
+    assert len(known) == len(ARMS)
+    assert found.index(cold[0]) < known[-1]
+    assert cold[0].predicted_score is not None
+    assert cold[0].predicted_cost_s is not None
+    assert cold[0].evidence == ()
+
+
+def test_the_arms_of_a_cold_source_stay_the_same_during_a_search() -> None:
+    features = meta_features(["near", "cold"], target={"log_examples": 3.0}, pairs={"cold": {"logme": 1.0}})
+    first = policy().suggest(features, (), count=18, seed=0)
+    history = [trial("new", first[0].arm, 0.7), trial("new", first[1].arm, 0.6)]
+
+    later = policy().suggest(features, history, count=16, seed=5)
+
+    assert set(keys(later)) == set(keys(first)[2:])
+
+
+def test_what_was_drawn_afresh_tells_about_the_target() -> None:
+    (before,) = policy().suggest(present(0.5), (), count=1, seed=0)
+    fresh = [
+        trial("new", Arm(source="near", strategy=StrategySpec(name="lora", params={"rank": k})), 0.2) for k in (1, 2, 3)
+    ]
+
+    (after,) = policy().suggest(present(0.5), fresh, count=1, seed=0)
+    assert after.predicted_score is not None
+    assert before.predicted_score is not None
+    assert after.predicted_score < before.predicted_score

@@ -90,3 +90,20 @@ def test_a_target_with_one_finished_arm_is_left_out() -> None:
     curves = curves_of([row(trial("a", ARMS[0], 0.9)), row(stopped("a", arm("x"), 0.7))])
 
     assert curves.targets == curves.configs == ()
+
+
+def test_the_best_arm_has_no_regret_whatever_its_seeds_say() -> None:
+    lines = [row(trial("a", ARMS[0], score, seed=seed)) for seed, score in enumerate((0.8, 0.9, 1.0))]
+
+    curves = curves_of([*lines, row(trial("a", ARMS[1], 0.5))])
+
+    assert curves.regret[0, curves.configs.index(ARMS[0].key), -1] == 0
+
+
+def test_a_seed_that_failed_counts_by_its_share() -> None:
+    failed = result(task("a"), ARMS[0], None, status=TrialStatus.FAILED, seed=1)
+
+    curves = curves_of([row(trial("a", ARMS[0], 0.9)), row(failed), row(trial("a", ARMS[1], 0.5))])
+
+    assert not curves.failed[0].any()
+    assert curves.regret[0, curves.configs.index(ARMS[0].key), -1] == pytest.approx(1.5)
