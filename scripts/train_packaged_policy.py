@@ -244,7 +244,7 @@ def _readme(card: Card) -> str:
         "",
         "Knobs were chosen on these targets, where they were chosen at all; `transmeta meta-test` chooses them nested.",
         "Sources that the policy names and an installation lacks are passed over. For sources that it does not know,",
-        "its network predicts from features alone. Of targets unlike those above it knows little, and its intervals say",
+        "its network predicts from features alone. Of targets unlike those above it knows little; its intervals say",
         "so. It is no evidence about the data sets or models that it was learned from.",
         "",
     ]

@@ -157,13 +157,13 @@ class Workspace:
             data_sets=len({target.dataset for target in targets}),
         )
 
-    def keep_policy(self, *, origin: str = "found") -> Policy | None:
+    def keep_policy(self) -> Policy | None:
         """Makes the policy in force a version of its own if it is none yet, and returns it; None if there is none.
 
         The one that ships with the package becomes the first version of the workspace.
         """
         versions, proposer = self.policy_versions, self.proposer(())
-        if versions.keep_current(lambda policy: self.note(policy, origin=origin), proposer=proposer) is not None:
+        if versions.keep_current(lambda policy: self.note(policy, origin="found"), proposer=proposer) is not None:
             return load_policy(self.policy_folder, proposer=proposer)
         packaged = self.found_policy()
         if packaged is None:

@@ -31,6 +31,7 @@ from transmeta.experiments.gate import left_out_gate
 from transmeta.experiments.meta_test import BEST_FIXED, ORACLE, SCRATCH, evaluate
 from transmeta.experiments.meta_train import MetaTrainPlan, RoundReport, meta_train
 from transmeta.experiments.run import Workbench
+from transmeta.policies.adaptive.learner import AdaptiveLearner
 from transmeta.policies.files import save_policy
 from transmeta.policies.network.learner import NetworkLearner
 from transmeta.policies.network.policy import NetworkPolicy
@@ -243,6 +244,7 @@ class HeldOut:
         policy_1, policy_5: the learned policy after one trial and after five.
         network_1: the network's own first pick, without the known targets beside it.
         portfolio_5: the greedy portfolio after five trials, the rival of policy_5.
+        adaptive_1, adaptive_5: the adaptive portfolio, learned from the same trials, after one trial and after five.
         gain: policy_1 − best_fixed, with the bounds of its 95 % bootstrap interval over data sets.
     """
 
@@ -252,6 +254,8 @@ class HeldOut:
     policy_5: float
     network_1: float
     portfolio_5: float
+    adaptive_1: float
+    adaptive_5: float
     oracle: float
     gain: float
     gain_low: float
@@ -304,9 +308,10 @@ def _evaluate(setting: Setting, policy: NetworkPolicy) -> Summary:
 def _judge(experience: Sequence[Experience], *, setting: Setting, policy: NetworkPolicy) -> HeldOut:
     """Returns how the learned policy does on the held-out targets, from the record of all choices on them."""
     held_out = {target.dataset for target in setting.held_out}
-    learned_from = {target.dataset for target in policy.table.targets}
-    assert not held_out & learned_from, f"held-out data sets were learned from: {sorted(held_out & learned_from)}"
+    leaked = held_out & {target.dataset for target in policy.table.targets}
+    assert not leaked, f"held-out data sets were learned from: {sorted(leaked)}"
     portfolio = PortfolioLearner(proposer=policy.proposer)
+    adaptive = AdaptiveLearner(proposer=policy.proposer, seed=setting.config.seed)
 
     def tested(*policies: Policy) -> MetaTestReport:
         return evaluate(
@@ -314,7 +319,7 @@ def _judge(experience: Sequence[Experience], *, setting: Setting, policy: Networ
         )
 
     known = [row for row in experience if row.result.spec.target.dataset not in held_out]
-    report = tested(policy, portfolio.update(portfolio.initial(), known))
+    report = tested(policy, portfolio.update(portfolio.initial(), known), adaptive.update(adaptive.initial(), known))
     network_alone = dataclasses.replace(policy, knobs=dataclasses.replace(policy.knobs, blend=1.0))
     (against_fixed,) = compare(report, policy.name, budget=1, rivals=[(BEST_FIXED, 1)], seed=setting.config.seed)
     gain = against_fixed.test.gain
@@ -329,6 +334,8 @@ def _judge(experience: Sequence[Experience], *, setting: Setting, policy: Networ
         policy_5=score(policy.name, 5),
         network_1=score(policy.name, 1, tested(network_alone)),
         portfolio_5=score("portfolio", 5),
+        adaptive_1=score("adaptive", 1),
+        adaptive_5=score("adaptive", 5),
         oracle=score(ORACLE, 1),
         gain=round(gain.mean, 4),
         gain_low=round(gain.low, 4),
@@ -372,6 +379,8 @@ def _show(summary: Summary, console: Console) -> None:
         ("learned policy, 5 trials", heldout.policy_5),
         ("(its network alone, 1 trial)", heldout.network_1),
         ("(greedy portfolio, 5 trials)", heldout.portfolio_5),
+        ("(adaptive portfolio, 1 trial)", heldout.adaptive_1),
+        ("(adaptive portfolio, 5 trials)", heldout.adaptive_5),
         ("oracle: best of all by test score", heldout.oracle),
     )
     for name, score in rows:

@@ -215,7 +215,9 @@ def _run(
         with workspace.bench(compute, run=name, store=store, on_result=on_result) as bench:
             loop = _Loop(tasks=tasks, features=features, plan=plan, store=store, bench=bench, on_round=on_round)
             initial, final = learn(loop, proposer, workspace)
-    workspace.keep_policy(origin="meta-train")
+    workspace.policy_versions.keep_current(
+        lambda policy: workspace.note(policy, origin="meta-train"), proposer=workspace.proposer(())
+    )
     return MetaTrainReport(
         run=name,
         rounds=config.rounds,

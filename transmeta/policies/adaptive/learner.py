@@ -9,9 +9,9 @@ from transmeta.core.space import Proposer
 from transmeta.policies.adaptive.check import left_out
 from transmeta.policies.adaptive.files import assembled
 from transmeta.policies.adaptive.method import FEWEST_UNITS, AdaptiveMethod, Study
-from transmeta.policies.adaptive.policy import AdaptivePolicy
+from transmeta.policies.adaptive.policy import AdaptivePolicy, LeftOut
 from transmeta.policies.adaptive.protocol import Curves
-from transmeta.policies.adaptive.session import FEATURED, PORTFOLIO, Knobs
+from transmeta.policies.adaptive.session import DEFAULT, FEATURED, PORTFOLIO, Knobs
 from transmeta.policies.adaptive.trials import curves_of
 from transmeta.policies.network.training import TrainingPlan
 
@@ -36,7 +36,10 @@ class AdaptiveLearner:
         return self._policy(self._method(PORTFOLIO).study(curves_of(()), seed=self.seed), proposer=self.proposer)
 
     def update(self, policy: AdaptivePolicy, experience: Sequence[Experience]) -> AdaptivePolicy:
-        """Returns the policy learned from all of `experience`; with fewer than 3 data sets the greedy portfolio."""
+        """Returns the policy learned from all of `experience`.
+
+        With fewer than 3 data sets, or where it is worse on left-out ones, its choices are the greedy portfolio's.
+        """
         return self.learn(policy, curves_of(experience))
 
     def learn(self, policy: AdaptivePolicy, curves: Curves) -> AdaptivePolicy:
@@ -49,13 +52,17 @@ class AdaptiveLearner:
             return PORTFOLIO
         if self.refit_knobs:
             return None
-        return policy.learned.knobs if policy.left_out is not None else FEATURED
+        is_chosen = policy.left_out is not None and policy.learned.knobs != PORTFOLIO
+        return policy.learned.knobs if is_chosen else FEATURED if curves.target_features else DEFAULT
 
     def _method(self, knobs: Knobs | None) -> AdaptiveMethod:
         return AdaptiveMethod(knobs=knobs, by_domain=True, plan=self.plan)
 
     def _policy(self, study: Study, *, proposer: Proposer) -> AdaptivePolicy:
-        learned = study.learned
+        learned, knobs = study.learned, study.learned.knobs
+        checked = left_out(study.cases, knobs)
+        if checked is not None and checked.gain < 0:  # few targets: never worse than where it started from
+            knobs, checked = PORTFOLIO, LeftOut(regret=checked.portfolio, portfolio=checked.portfolio)
         return AdaptivePolicy(
             learned=assembled(
                 targets=learned.table.targets,
@@ -64,12 +71,12 @@ class AdaptiveLearner:
                 cost_s=learned.table.cost_s,
                 rungs=learned.rungs,
                 residuals=learned.residuals,
-                knobs=learned.knobs,
+                knobs=knobs,
                 encoder=learned.encoder,
                 ensemble=learned.ensemble,
                 width=learned.width,
                 feature_names=learned.feature_names,
             ),
             proposer=proposer,
-            left_out=left_out(study.cases, learned.knobs),
+            left_out=checked,
         )

@@ -49,6 +49,11 @@ class LeftOut:
     regret: Mapping[str, float]
     portfolio: Mapping[str, float]
 
+    @property
+    def gain(self) -> float:
+        """How much less regret the policy has, on average over the data sets."""
+        return float(np.mean([self.portfolio[name] - regret for name, regret in self.regret.items()]))
+
 
 @final
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

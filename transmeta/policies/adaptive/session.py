@@ -114,7 +114,14 @@ class AdaptiveSession:
         self._paid = np.zeros(len(columns), dtype=np.int64)
         self._utility = np.full(len(columns), np.nan)
         self._is_ample = spending.left > FEW_RUNS * float(np.median(spending.cumulative[:, -1]))
-        self.weights = rows.weights
+        self._weights: Array | None = rows.weights
+
+    @property
+    def weights(self) -> Array:
+        """How much each row counts after what was observed, (R,)."""
+        if self._weights is None:
+            self._weights = self._posterior()
+        return self._weights
 
     def next(self) -> Move | None:
         """Returns what to run next, and how far; None when nothing fits the budget."""
@@ -175,7 +182,7 @@ class AdaptiveSession:
         is_diverged = failed or not len(values) or not np.isfinite(values[-1])
         self._utility[place] = FAILED if is_diverged else float(values[-1])
         if self._knobs.beta > 0:
-            self.weights = self._posterior()
+            self._weights = None  # computed when asked for: a history is told all at once
 
     def assume(self, move: Move) -> None:
         """Takes a move as made whose values are not known yet: what it is expected to bring is not chosen again."""

@@ -1,5 +1,6 @@
 import dataclasses
 
+from transmeta.policies.adaptive.policy import LeftOut
 from transmeta.policies.adaptive.session import FEATURED, PORTFOLIO
 
 from .live import LEARNER, policy, present, rows
@@ -41,3 +42,15 @@ def test_knobs_are_chosen_anew_where_that_is_asked_for() -> None:
 
     few = [line for line in rows() if line.result.spec.target.dataset in ("set0", "set3", "set7")]
     assert dataclasses.replace(LEARNER, refit_knobs=True).update(start, few).learned.knobs.exponents != (0.125,)
+
+
+def test_where_it_is_worse_on_left_out_data_sets_its_choices_are_the_portfolios(monkeypatch) -> None:
+    worse = LeftOut(regret={"a": 0.5, "b": 0.1}, portfolio={"a": 0.3, "b": 0.2})
+    monkeypatch.setattr("transmeta.policies.adaptive.learner.left_out", lambda cases, knobs: worse)
+
+    learned = LEARNER.update(LEARNER.initial(), rows())
+
+    assert learned.learned.knobs == PORTFOLIO
+    assert learned.left_out == LeftOut(regret=worse.portfolio, portfolio=worse.portfolio)
+    monkeypatch.undo()
+    assert LEARNER.update(learned, rows()).learned.knobs == FEATURED
