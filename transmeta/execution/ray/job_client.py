@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 import socket
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -42,9 +43,13 @@ def prepare_authentication() -> None:
     """
     if any(os.environ.get(name) for name in (TOKEN, TOKEN_PATH)) or default_token_path().is_file():
         os.environ.setdefault(AUTH_MODE, "token")
+        if "ray" in sys.modules:  # it has read its settings already, and would start clusters that it can't talk to
+            from ray._raylet import Config  # type: ignore[attr-defined]
+
+            Config.initialize("")
 
 
-prepare_authentication()  # before the imports below: Ray reads it once, at its own import
+prepare_authentication()  # before the imports below: Ray reads it at its own import
 
 from transmeta.execution.ray import session  # noqa: E402, F401  # sets the rest of Ray's environment
 
