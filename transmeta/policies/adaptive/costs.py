@@ -43,10 +43,13 @@ class CostModel:
     mean: float
 
     @classmethod
-    def fit(cls, cost: Array, *, features: Array) -> "CostModel":
+    def fit(cls, cost: Array, *, features: Array, kinds: Sequence[str] | None = None) -> "CostModel":
         """Returns the model of `cost` (T, C), NaN where not run, for targets of `features` (T, F), NaN where unknown.
 
-        A configuration that was never run gets the mean effect.
+        A configuration that was never run gets the mean effect of those of its kind that were, or else of all.
+
+        Args:
+            kinds: of each configuration; None where all are alike.
         """
         logs = np.log(np.maximum(cost, SMALLEST_COST))
         is_known = ~np.isnan(logs)
@@ -55,8 +58,7 @@ class CostModel:
         for _ in range(SWEEPS):
             configurations = _means(logs - targets[:, None], is_known, axis=0)
             targets = _means(logs - configurations, is_known, axis=1)
-        was_run = is_known.any(axis=0)
-        configurations[~was_run] = configurations[was_run].mean() if was_run.any() else 0.0
+        configurations = _completed(configurations, was_run=is_known.any(axis=0), kinds=kinds)
         centre, scale = _standardisation(features)
         scores = _scores(features, centre, scale)
         mean = float(targets.mean()) if len(targets) else 0.0
@@ -83,9 +85,13 @@ class CostModel:
         """
         scores = _scores(features[None], self.centre, self.scale)[0]
         effect = self.mean + float(scores @ self.coefficients)
-        if ratios is not None and ratios.size:
-            effect += float(ratios.sum()) / (ratios.size + (NOISE_DEVIATION / PRIOR_DEVIATION) ** 2)
-        return np.asarray(np.exp(self.configurations + effect + scores @ self.slopes), dtype=np.float64)
+        expected = np.asarray(np.exp(self.configurations + effect + scores @ self.slopes), dtype=np.float64)
+        return expected * correction(ratios) if ratios is not None else expected
+
+
+def correction(ratios: Array) -> float:
+    """Returns by what expected costs are multiplied after log(paid / expected) of some trials, (N,)."""
+    return float(np.exp(ratios.sum() / (ratios.size + (NOISE_DEVIATION / PRIOR_DEVIATION) ** 2)))
 
 
 def widened(model: CostModel, *, like: Sequence[Flags]) -> CostModel:
@@ -98,6 +104,16 @@ def widened(model: CostModel, *, like: Sequence[Flags]) -> CostModel:
             [model.slopes, *(model.slopes[:, mask].mean(axis=1, keepdims=True) for mask in masks)], axis=1
         ),
     )
+
+
+def _completed(effects: Array, *, was_run: Flags, kinds: Sequence[str] | None) -> Array:
+    if not was_run.any():
+        return np.zeros_like(effects)
+    completed = np.where(was_run, effects, effects[was_run].mean())
+    names = np.array(kinds if kinds is not None else [""] * len(effects))
+    for kind in set(names[~was_run]) & set(names[was_run]):
+        completed[~was_run & (names == kind)] = effects[was_run & (names == kind)].mean()
+    return np.asarray(completed, dtype=np.float64)
 
 
 def _means(values: Array, is_known: Flags, *, axis: int) -> Array:

@@ -91,7 +91,11 @@ def assembled(
         knobs=knobs,
         encoder=encoder,
         ensemble=ensemble,
-        costs=CostModel.fit(cost_s, features=features.reshape(len(targets), len(feature_names))),
+        costs=CostModel.fit(
+            cost_s,
+            features=features.reshape(len(targets), len(feature_names)),
+            kinds=[arm.strategy.name for arm in arms],
+        ),
         residuals=residuals,
         width=width,
         feature_names=feature_names,

@@ -23,7 +23,7 @@ from transmeta.policies.greedy import filled
 from transmeta.policies.network.encoding import Encoder
 from transmeta.policies.network.ensemble import Ensemble
 from transmeta.policies.similarity import distances
-from transmeta.policies.table import WORST, RegretTable
+from transmeta.policies.table import WORST, RegretTable, is_scratch
 
 NOISE: Final = 0.02
 """Variance of a full run's regret between seeds."""
@@ -170,7 +170,14 @@ class AdaptiveLearned:
                 width=self.width,
                 normal=np.random.default_rng(0).standard_normal((SAMPLES, len(columns))),
             ),
+            reference=self._reference(columns, known),
         )
+
+    def _reference(self, columns: Indices, known: Flags) -> Flags:
+        """Returns which of `columns` train from scratch, (C,), if nobody tried any of the others; else none."""
+        from_scratch = np.array([is_scratch(arm.source) for arm in self.table.arms], dtype=np.bool_)[columns]
+        is_tried = ~np.isnan(self.table.regret[known][:, columns]).all(axis=0)
+        return from_scratch if not is_tried[~from_scratch].any() else np.zeros_like(from_scratch)
 
     def _level(self, features: MetaFeatures, is_heard: Flags) -> tuple[Normal, Normal]:
         """Returns the present target's best value and the logarithm of its scale, by ridge regression."""

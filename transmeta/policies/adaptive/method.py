@@ -86,7 +86,7 @@ class AdaptiveMethod:
             knobs=self.knobs or PORTFOLIO,
             encoder=encoder,
             ensemble=ensembles[0] if ensembles else None,
-            costs=CostModel.fit(full_cost(curves), features=_matrix(curves)),
+            costs=CostModel.fit(full_cost(curves), features=_matrix(curves), kinds=curves.strategies),
             residuals=_residuals(table, masks, ensembles, inputs),
             width=1.0,
             feature_names=tuple(curves.target_features),

@@ -7,9 +7,10 @@ from typing import Final, final
 import numpy as np
 
 from transmeta.policies.adaptive.choice import next_move
+from transmeta.policies.adaptive.costs import SMALLEST_COST, correction
 from transmeta.policies.adaptive.posterior import Beliefs, Posterior
 from transmeta.policies.adaptive.protocol import Forecast, Move
-from transmeta.policies.adaptive.rows import Array, Indices, Rows
+from transmeta.policies.adaptive.rows import Array, Flags, Indices, Rows
 from transmeta.policies.forecast import NORMAL_90
 from transmeta.policies.similarity import misranking, reweighted
 from transmeta.policies.table import WORST
@@ -18,6 +19,8 @@ FAILED: Final = -1e30
 """The utility of a run that diverged: worse than any other."""
 
 
+REFERENCE_AT: Final = 3
+"""The start that is training from scratch at the latest, where nobody knows any source: transfer may do harm."""
 TIGHT: Final = (0.0, 0.5, 1.0)
 FEW_RUNS: Final = 2.0
 """With a budget of so few full runs, gain per cost alone is no good rule: what is cheap can use up what a better move
@@ -92,6 +95,7 @@ class AdaptiveSession:
         columns: (C,) their numbers outside.
         steps: (C, K) the step of each rung.
         spending: costs, and the budget that is left.
+        reference: (C,) configurations of which one is among the first starts.
     """
 
     def __init__(
@@ -103,9 +107,12 @@ class AdaptiveSession:
         spending: Spending,
         knobs: Knobs,
         beliefs: Beliefs,
+        reference: Flags | None = None,
     ) -> None:
         self._rows = rows
         self._beliefs = beliefs
+        self._reference = np.zeros(len(columns), dtype=np.bool_) if reference is None else reference
+        self._ratios: list[float] = []
         self._columns = columns
         self._place = {int(column): place for place, column in enumerate(columns)}
         self._steps = steps
@@ -131,6 +138,8 @@ class AdaptiveSession:
             remaining[self._paid > 0] = 0.0
         if (self._utility == FAILED).any():
             remaining[self._utility == FAILED] = 0.0
+        if self._is_reference_due(remaining):
+            remaining[~self._reference] = 0.0
         regret, weights = self._now()
         move = next_move(
             regret,
@@ -144,6 +153,12 @@ class AdaptiveSession:
             return None
         place, rung = move
         return Move(config=int(self._columns[place]), step=int(self._steps[place, rung]))
+
+    def _is_reference_due(self, remaining: Array) -> bool:
+        is_started = self._paid > 0
+        fits = (remaining > 0) & (remaining <= self._spending.left)
+        is_late = int(is_started.sum()) >= REFERENCE_AT - 1
+        return bool(is_late and fits[self._reference].any() and not (is_started & self._reference).any())
 
     def _now(self) -> tuple[Array, Array]:
         """Returns the rows and their weights, with the samples of what is believed now."""
@@ -169,7 +184,7 @@ class AdaptiveSession:
             value=value.mean,
             low=value.mean - width,
             high=value.mean + width,
-            cost_s=float(self._spending.cost[place]),
+            cost_s=float(self._spending.cost[place]) * correction(np.array(self._ratios)),
         )
 
     def tell(self, move: Move, values: Array, cost_s: Array, failed: bool) -> None:
@@ -177,12 +192,21 @@ class AdaptiveSession:
         place = self._place[move.config]
         rung = int(np.searchsorted(self._steps[place], move.step, side="right"))
         before = self._spending.remaining(self._paid)[place, rung - 1]
+        self._compare(place, rung, float(cost_s.sum()))
         self._spending.pay(float(before), cost_s)
         self._paid[place] = rung
         is_diverged = failed or not len(values) or not np.isfinite(values[-1])
         self._utility[place] = FAILED if is_diverged else float(values[-1])
         if self._knobs.beta > 0:
             self._weights = None  # computed when asked for: a history is told all at once
+
+    def _compare(self, place: int, rung: int, paid_s: float) -> None:
+        """Takes what was paid for going on to a rung beside what it was expected to cost."""
+        steps, reached = self._steps[place], self._paid[place]
+        share = (steps[rung - 1] - (steps[reached - 1] if reached else 0)) / steps[-1]
+        expected_s = float(self._spending.cost[place]) * float(share)
+        if paid_s > 0 and expected_s > 0:
+            self._ratios.append(float(np.log(max(paid_s, SMALLEST_COST) / expected_s)))
 
     def assume(self, move: Move) -> None:
         """Takes a move as made whose values are not known yet: what it is expected to bring is not chosen again."""

@@ -12,7 +12,7 @@ from typing import Final, final
 import numpy as np
 
 from transmeta.policies.adaptive.posterior import Beliefs
-from transmeta.policies.adaptive.protocol import Array, Indices
+from transmeta.policies.adaptive.protocol import Array, Flags, Indices
 from transmeta.policies.adaptive.rows import Rows
 from transmeta.policies.adaptive.session import DEFAULT, FEATURED, TIGHT, AdaptiveSession, Knobs, Spending
 from transmeta.policies.forecast import NORMAL_90
@@ -43,6 +43,7 @@ class Case:
         utility: (C, K) its values, NaN where it diverged.
         steps: (C, K) the step of each rung.
         beliefs: over the configurations' final regrets.
+        reference: (C,) configurations of which one is among the first starts.
     """
 
     group: str
@@ -53,6 +54,7 @@ class Case:
     utility: Array
     steps: Indices
     beliefs: Beliefs
+    reference: Flags
 
     def rows(self, knobs: Knobs) -> Rows:
         """Returns the rows, weighted by `knobs`."""
@@ -69,7 +71,13 @@ class Case:
     def session(self, knobs: Knobs, *, columns: Indices, spending: Spending) -> AdaptiveSession:
         """Returns a search on the target; its configurations are `columns` outside."""
         return AdaptiveSession(
-            self.rows(knobs), columns=columns, steps=self.steps, spending=spending, knobs=knobs, beliefs=self.beliefs
+            self.rows(knobs),
+            columns=columns,
+            steps=self.steps,
+            spending=spending,
+            knobs=knobs,
+            beliefs=self.beliefs,
+            reference=self.reference,
         )
 
 

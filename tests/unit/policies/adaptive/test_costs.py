@@ -33,3 +33,12 @@ def test_a_configuration_that_never_ran_costs_what_the_others_do_on_average() ->
     predicted = CostModel.fit(cost, features=np.zeros((40, 0))).predict(np.zeros(0))
 
     assert predicted[3] == pytest.approx(np.exp(np.log(predicted[:3]).mean()))
+
+
+def test_a_configuration_that_never_ran_costs_what_others_of_its_kind_do() -> None:
+    cost = np.concatenate([COST, np.full((40, 1), np.nan)], axis=1)
+
+    model = CostModel.fit(cost, features=np.zeros((40, 0)), kinds=("probe", "full", "full", "full"))
+
+    predicted = model.predict(np.zeros(0))
+    assert predicted[3] == pytest.approx(np.exp(np.log(predicted[1:3]).mean()))

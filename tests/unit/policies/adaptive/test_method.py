@@ -144,6 +144,36 @@ def test_predicted_costs_are_close_to_what_is_paid() -> None:
     assert predicted == pytest.approx(list(everything.cost_s[0].sum(axis=1)), rel=0.2)
 
 
+def test_costs_that_were_paid_correct_those_that_are_predicted() -> None:
+    everything = curves()
+    learned = AdaptiveMethod(knobs=DEFAULT).learn(take(everything, list(range(2, 16))), seed=0)
+    session = learned.start(present(everything, 0), seed=0)
+    last = len(everything.configs) - 1
+    before = session.predict(last).cost_s
+
+    for _ in range(4):  # on a machine that takes three times as long
+        move = session.next()
+        assert move is not None
+        paid = 3.0 * everything.cost_s[0, move.config, session.reached(move.config) : move.step]
+        session.tell(move, everything.values[0, move.config, : move.step], paid, failed=False)
+
+    assert session.predict(last).cost_s / before == pytest.approx(3.0, rel=0.2)
+
+
+@pytest.mark.parametrize(("hidden", "expected"), [(("near", "far"), {"scratch"}), (("far",), set())])
+def test_scratch_is_the_reference_where_nobody_tried_any_source(hidden: tuple[str, ...], expected: set[str]) -> None:
+    everything = curves()
+    known = take(everything, list(range(2, 16)))
+    is_hidden = np.array([source in hidden for source in known.sources or ()])[None, :, None]
+    known = dataclasses.replace(known, observed=known.observed & ~is_hidden[:, :, 0])
+
+    case = AdaptiveMethod(knobs=DEFAULT).learn(known, seed=0).unseen(everything, 0)
+
+    assert {
+        source for source, is_one in zip(everything.sources or (), case.reference, strict=True) if is_one
+    } == expected
+
+
 def test_with_two_groups_nothing_is_left_out_and_the_default_knobs_stand() -> None:
     learned = AdaptiveMethod(plan=PLAN).learn(take(curves(), [0, 1, 2, 3]), seed=0)
 
