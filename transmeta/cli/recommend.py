@@ -77,6 +77,9 @@ def recommend(
         return
     columns = ("rank", "transfer", "source", "strategy", "predicted", "90 % interval", "CPU s", "evidence", "with")
     print_table(columns, [_row(rank, choice) for rank, choice in enumerate(choices, start=1)])
+    if choices and choices[0].features:
+        said = ", ".join(f"{item.name} {item.value:.3g} ({item.effect:+.2f})" for item in choices[0].features)
+        print(f"What mattered for the first (regret more, were it average): {said}")
     if not has_sources:
         print(
             "There is no source for such data, so it would be trained from scratch; see: transmeta train-source --help"

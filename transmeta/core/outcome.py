@@ -21,6 +21,19 @@ class Evidence:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureEffect:
+    """A feature of the target, or of the target with the arm's source, that mattered for a suggestion.
+
+    Attributes:
+        effect: regret that would be predicted more, were the feature average: above 0 it speaks for the arm.
+    """
+
+    name: str
+    value: float
+    effect: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
     """An arm to try next.
 
@@ -29,6 +42,7 @@ class Suggestion:
         low, high: bounds of its 90 % interval.
         predicted_cost_s: expected CPU seconds of the trial.
         evidence: the known targets that speak for it, heaviest first.
+        features: that mattered most, where the policy has features.
     """
 
     arm: Arm
@@ -37,3 +51,4 @@ class Suggestion:
     high: float | None = None
     predicted_cost_s: float | None = None
     evidence: tuple[Evidence, ...] = ()
+    features: tuple[FeatureEffect, ...] = ()

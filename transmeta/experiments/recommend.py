@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from transmeta.core.experience import MetaFeatures
-from transmeta.core.outcome import Evidence, Suggestion
+from transmeta.core.outcome import Evidence, FeatureEffect, Suggestion
 from transmeta.core.protocols import Policy
 from transmeta.core.task import Params
 from transmeta.policies.table import is_scratch
@@ -19,6 +19,7 @@ class Recommendation:
         interval: its 90 % interval.
         predicted_cost_s: expected CPU seconds of training.
         evidence: the known targets that speak for it.
+        features: that mattered most for what the policy expects.
         transfer: False for training from scratch: do not transfer.
     """
 
@@ -29,6 +30,7 @@ class Recommendation:
     interval: tuple[float, float] | None
     predicted_cost_s: float | None
     evidence: tuple[Evidence, ...]
+    features: tuple[FeatureEffect, ...]
     transfer: bool
 
 
@@ -48,5 +50,6 @@ def described(suggestion: Suggestion) -> Recommendation:
         interval=None if low is None or high is None else (low, high),
         predicted_cost_s=suggestion.predicted_cost_s,
         evidence=suggestion.evidence,
+        features=suggestion.features,
         transfer=not is_scratch(suggestion.arm.source),
     )

@@ -10,6 +10,7 @@ CONTRACT = {
     "interval",
     "predicted_cost_s",
     "evidence",
+    "features",
     "transfer",
 }
 

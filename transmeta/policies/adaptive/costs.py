@@ -58,7 +58,7 @@ class CostModel:
         for _ in range(SWEEPS):
             configurations = _means(logs - targets[:, None], is_known, axis=0)
             targets = _means(logs - configurations, is_known, axis=1)
-        configurations = _completed(configurations, was_run=is_known.any(axis=0), kinds=kinds)
+        configurations = _completed(configurations, was_run=np.asarray(is_known.any(axis=0)), kinds=kinds)
         centre, scale = _standardisation(features)
         scores = _scores(features, centre, scale)
         mean = float(targets.mean()) if len(targets) else 0.0

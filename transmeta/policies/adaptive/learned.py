@@ -176,7 +176,7 @@ class AdaptiveLearned:
     def _reference(self, columns: Indices, known: Flags) -> Flags:
         """Returns which of `columns` train from scratch, (C,), if nobody tried any of the others; else none."""
         from_scratch = np.array([is_scratch(arm.source) for arm in self.table.arms], dtype=np.bool_)[columns]
-        is_tried = ~np.isnan(self.table.regret[known][:, columns]).all(axis=0)
+        is_tried = np.asarray((~np.isnan(self.table.regret[known][:, columns])).any(axis=0))
         return from_scratch if not is_tried[~from_scratch].any() else np.zeros_like(from_scratch)
 
     def _level(self, features: MetaFeatures, is_heard: Flags) -> tuple[Normal, Normal]:

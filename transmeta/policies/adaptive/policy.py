@@ -8,9 +8,10 @@ from typing import Final, final
 import numpy as np
 
 from transmeta.core.experience import History, MetaFeatures
-from transmeta.core.outcome import Suggestion
+from transmeta.core.outcome import FeatureEffect, Suggestion
 from transmeta.core.space import Proposer
 from transmeta.core.trial import Arm, TrialResult, TrialStatus
+from transmeta.policies.adaptive.effects import feature_effects
 from transmeta.policies.adaptive.learned import AdaptiveLearned
 from transmeta.policies.adaptive.protocol import Allowance, Array, Flags, Move, Present
 from transmeta.policies.adaptive.rows import SHARES
@@ -160,7 +161,8 @@ class AdaptivePolicy:
         shares = self._shares(features, now, is_allowed)
         least, most = (0.0, 1.0) if are_shares(self.table) else (-math.inf, math.inf)
         suggestions = []
-        for column in columns:
+        effects = self._effects(features, [self.table.arms[column] for column in columns])
+        for place, column in enumerate(columns):
             forecast = session.predict(column)
             score, low, high = (min(max(value, least), most) for value in (forecast.value, forecast.low, forecast.high))
             suggestions.append(
@@ -171,9 +173,16 @@ class AdaptivePolicy:
                     high=high,
                     predicted_cost_s=forecast.cost_s,
                     evidence=evidence_of(self.table, shares, column=column),
+                    features=effects[place],
                 )
             )
         return tuple(suggestions)
+
+    def _effects(self, features: MetaFeatures, arms: Sequence[Arm]) -> Sequence[tuple[FeatureEffect, ...]]:
+        encoder, ensemble = self.learned.encoder, self.learned.ensemble
+        if encoder is None or ensemble is None:
+            return [()] * len(arms)
+        return feature_effects(features, arms, encoder=encoder, ensemble=ensemble)
 
     def _shares(self, features: MetaFeatures, now: Situation, is_allowed: Flags) -> Array:
         """Returns how much each known target resembles this one, (T,): by features, and by how it ranks the trials."""

@@ -92,6 +92,15 @@ def test_suggestions_say_what_they_expect_and_why() -> None:
     assert 0 < sum(item.weight for item in first.evidence) <= 1 + 1e-9
 
 
+def test_suggestions_name_the_feature_that_decided() -> None:
+    good = policy().suggest(present(0.8), (), count=1, seed=0)[0]
+
+    assert good.arm.source == "near"
+    assert good.features[0].name == "logme"
+    assert good.features[0].value == pytest.approx(0.8)
+    assert good.features[0].effect > 0
+
+
 def test_costs_follow_the_machine() -> None:
     plain = policy().suggest(present(0.9), (), count=6, seed=0)
     slow = [trial("new", ARMS[5], 0.5, cost_s=10 * _cost(plain, ARMS[5].key))]
