@@ -15,6 +15,7 @@ from transmeta.cli.options import (
     DryRun,
     Gpus,
     Label,
+    Learn,
     PolicyFolder,
     Quiet,
     Seed,
@@ -31,6 +32,7 @@ from transmeta.cli.options import (
 )
 from transmeta.cli.output import only_results_on_stdout, print_json, print_pairs, shown, shown_params
 from transmeta.cli.plan import planned_search, print_plan
+from transmeta.cli.policy import learn_afterwards
 from transmeta.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def adapt(
     cpus_per_worker: Cpus = 1.0,
     gpus_per_worker: Gpus = 0.0,
     seed: Seed = 0,
+    learn: Learn = False,
     as_json: AsJson = False,
     dry_run: DryRun = False,
     quiet: Quiet = False,
@@ -111,6 +114,8 @@ def adapt(
                     on_result=on_result,
                 )
             on_result.say_known(trials=report.trials)
+            if learn:
+                learn_afterwards(workspace, store=store, seed=seed)
     if dry_run:
         print_plan(plan, as_json=as_json)
     elif as_json:

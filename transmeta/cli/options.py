@@ -88,6 +88,10 @@ Gpus = Annotated[float, typer.Option("--gpus-per-worker", help="GPUs of each wor
 Seed = Annotated[int, typer.Option("--seed", help="Fixes the split of the data and every choice at random.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the input, say what would run, and stop.")]
+Learn = Annotated[
+    bool,
+    typer.Option("--learn", help="Afterwards let the policy learn from it, as policy update does: half a minute."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
 DEFAULT_WORKSPACE: Final = Path(".transmeta")

@@ -9,6 +9,7 @@ import typer
 
 from transmeta.cli.options import DEFAULT_WORKSPACE, AsJson, Seed, StoreUrl, WorkspaceFolder, open_workspace
 from transmeta.cli.output import only_results_on_stdout, print_json, print_pairs, print_table, shown
+from transmeta.errors import TransmetaError
 
 if TYPE_CHECKING:
     from transmeta.policies.versions import PolicyVersion
@@ -126,6 +127,18 @@ def _row(version: "PolicyVersion") -> tuple[str, ...]:
         shown(note.before),
         shown(note.after),
     )
+
+
+def learn_afterwards(workspace: Path, *, store: str | None, seed: int) -> None:
+    """Updates the policy after a search, and says on stderr what came of it; the search stands in any case."""
+    try:
+        report = _update(workspace, store=store, seed=seed, refit_knobs=False)
+    except TransmetaError as error:
+        typer.echo(f"The policy did not learn from it: {error}", err=True)
+        return
+    regret = "" if report.before is None else f" (regret left out {shown(report.before)} -> {shown(report.after)})"
+    verdict = f"version {report.version} is in force" if report.accepted else "not accepted, it stays as it was"
+    typer.echo(f"The policy learned from it in {report.seconds:.0f} s: {verdict}{regret}", err=True)
 
 
 def _update(workspace: Path, *, store: str | None, seed: int, refit_knobs: bool) -> PolicyUpdateReport:

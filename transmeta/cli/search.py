@@ -15,6 +15,7 @@ from transmeta.cli.options import (
     DryRun,
     Gpus,
     Label,
+    Learn,
     PolicyFolder,
     Quiet,
     Seed,
@@ -31,6 +32,7 @@ from transmeta.cli.options import (
 )
 from transmeta.cli.output import only_results_on_stdout, print_json, print_table
 from transmeta.cli.plan import planned_search, print_plan
+from transmeta.cli.policy import learn_afterwards
 from transmeta.cli.progress import progress
 from transmeta.cli.results import COLUMNS, TrialReport, ranked, rows_of
 
@@ -78,6 +80,7 @@ def search(
     cpus_per_worker: Cpus = 1.0,
     gpus_per_worker: Gpus = 0.0,
     seed: Seed = 0,
+    learn: Learn = False,
     as_json: AsJson = False,
     dry_run: DryRun = False,
     quiet: Quiet = False,
@@ -137,6 +140,8 @@ def search(
                 seconds=round(time.monotonic() - started_s, 3),
                 ranked=tuple(ranked(found.results)),
             )
+            if learn:
+                learn_afterwards(workspace, store=store, seed=seed)
         else:
             plan = planned_search(
                 data, label=label, size=size, seed=seed, budget=spending, workspace=opened, compute=compute

@@ -66,6 +66,17 @@ def test_an_update_without_anything_new_is_refused(refused: Run, run: Run, tried
     assert "nothing in them that the policy does not know" in refused("policy", "update", "--workspace", tried).err
 
 
+def test_a_search_feeds_the_policy(run: Run, tried: Path) -> None:
+    words = ("search", "digits@3", "--trials", 4, "--workspace", tried, "--quiet", "--learn")
+
+    first, again = run(*words), run(*words)
+
+    assert (first.code, again.code) == (0, 0)
+    assert "The policy learned from it" in first.err
+    assert "The policy did not learn from it" in again.err
+    assert len(run("policy", "versions", "--workspace", tried, "--json").json) >= 1
+
+
 def test_without_versions_there_is_nothing_to_go_back_to(refused: Run, run: Run, tmp_path: Path) -> None:
     place = ("--workspace", tmp_path / "new")
 
