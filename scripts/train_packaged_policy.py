@@ -2,7 +2,7 @@
 
 Learns from the meta-dataset of the package, or from other trials: `--table FILE` in the same format, `--export FILE`
 as `transmeta experience export` writes it, or `--store URL`. Writes the policy, with its card beside it, into the
-package or the folder `--out`. Knobs are chosen anew, which takes a few minutes; `--default-knobs` skips that.
+package or the folder `--out`. Takes about a minute.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def main() -> None:
     """Learns, writes and tells."""
     options = _options()
     curves, data, digest, trials = _lessons(options)
-    learner = AdaptiveLearner(proposer=PROPOSER, seed=options.seed, refit_knobs=not options.default_knobs)
+    learner = AdaptiveLearner(proposer=PROPOSER, seed=options.seed)
     started_s = time.process_time()
     policy = learner.learn(learner.initial(), curves)
     cpu_s = round(time.process_time() - started_s, 1)
@@ -117,7 +117,6 @@ def _options() -> argparse.Namespace:
     given.add_argument("--export", type=Path, help="a Parquet file with whole trials")
     given.add_argument("--store", help="a SQLite file or another store's URL")
     parser.add_argument("--out", type=Path, default=PACKAGED_POLICY, help="folder; what is in it is replaced")
-    parser.add_argument("--default-knobs", action="store_true", help="do not choose the knobs anew")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -191,7 +190,6 @@ def _card(
     words = [f"--table {data}"] if options.table else []
     words += [f"--export {data}"] if options.export else []
     words += ["--store STORE"] if options.store else []
-    words += ["--default-knobs"] if options.default_knobs else []
     words += [f"--seed {options.seed}"] if options.seed else []
     return Card(
         policy=policy.name,

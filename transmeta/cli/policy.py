@@ -47,9 +47,6 @@ def update(
     workspace: WorkspaceFolder = DEFAULT_WORKSPACE,
     store: StoreUrl = None,
     seed: Seed = 0,
-    refit_knobs: Annotated[
-        bool, typer.Option("--refit-knobs", help="Choose its settings anew as well, which takes minutes.")
-    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Learn from all trials in the store, beside what the policy knows. It is used if it is not worse on left-out data.
@@ -57,7 +54,7 @@ def update(
     Example: transmeta policy update
     """
     with only_results_on_stdout():
-        report = _update(workspace, store=store, seed=seed, refit_knobs=refit_knobs)
+        report = _update(workspace, store=store, seed=seed)
     if as_json:
         print_json(report)
         return
@@ -132,7 +129,7 @@ def _row(version: "PolicyVersion") -> tuple[str, ...]:
 def learn_afterwards(workspace: Path, *, store: str | None, seed: int) -> None:
     """Updates the policy after a search, and says on stderr what came of it; the search stands in any case."""
     try:
-        report = _update(workspace, store=store, seed=seed, refit_knobs=False)
+        report = _update(workspace, store=store, seed=seed)
     except TransmetaError as error:
         typer.echo(f"The policy did not learn from it: {error}", err=True)
         return
@@ -141,7 +138,7 @@ def learn_afterwards(workspace: Path, *, store: str | None, seed: int) -> None:
     typer.echo(f"The policy learned from it in {report.seconds:.0f} s: {verdict}{regret}", err=True)
 
 
-def _update(workspace: Path, *, store: str | None, seed: int, refit_knobs: bool) -> PolicyUpdateReport:
+def _update(workspace: Path, *, store: str | None, seed: int) -> PolicyUpdateReport:
     from transmeta.experiments.policy_update import extended
     from transmeta.policies.adaptive.learner import AdaptiveLearner
 
@@ -151,7 +148,7 @@ def _update(workspace: Path, *, store: str | None, seed: int, refit_knobs: bool)
     with opened.store() as kept:
         experience = kept.read()
     base = opened.keep_policy()
-    learner = AdaptiveLearner(proposer=proposer, seed=seed, refit_knobs=refit_knobs)
+    learner = AdaptiveLearner(proposer=proposer, seed=seed)
     learned = extended(base or learner.initial(), experience, learner=learner)
     gate, number = learned.gate, opened.policy_versions.current()
     is_compared = gate.before != gate.after or gate.tolerance > 0

@@ -40,7 +40,7 @@ Lacks = Callable[[Ground], str | None]
 class Entry:
     """A method of the catalogue."""
 
-    make: Callable[[int, Split], Method]
+    make: Callable[[Split], Method]
     lacks: Lacks
 
 
@@ -50,13 +50,12 @@ def names() -> tuple[str, ...]:
 
 
 def choose(
-    ground: Ground, wanted: Sequence[str] | None, *, evaluations: int, split: Split, with_ablations: bool = False
+    ground: Ground, wanted: Sequence[str] | None, *, split: Split, with_ablations: bool = False
 ) -> tuple[tuple[Method, ...], tuple[str, ...]]:
     """Returns the methods that the table has the columns for, and a notice for each that was left out.
 
     Args:
         wanted: names; None for all.
-        evaluations: that methods are prepared for.
 
     Raises:
         InputError: if a method that was named cannot run on the table.
@@ -72,21 +71,21 @@ def choose(
         entry = catalogue[name]
         lack = entry.lacks(ground)
         if lack is None:
-            methods.append(entry.make(evaluations, split))
+            methods.append(entry.make(split))
         elif wanted:
             raise InputError(f"meta-test: {name} cannot run: {lack}")
         else:
             notices.append(f"without {name}: {lack}")
     if with_ablations:
-        methods += ablations(evaluations, split)
+        methods += ablations(split)
     return tuple(methods), tuple(notices)
 
 
-def ablations(evaluations: int, split: Split) -> tuple[Method, ...]:
+def ablations(split: Split) -> tuple[Method, ...]:
     """Returns our method with each of its parts taken out, one at a time."""
     from transmeta.policies.adaptive.method import AdaptiveMethod
 
-    whole = AdaptiveMethod(evaluations=evaluations, by_domain=split is Split.FAMILY)
+    whole = AdaptiveMethod(by_domain=split is Split.FAMILY)
     parts = [field.name for field in dataclasses.fields(AdaptiveMethod) if field.name.startswith(PARTS)]
     return tuple(
         dataclasses.replace(
@@ -113,35 +112,35 @@ def _catalogue() -> Mapping[str, Entry]:
         "scratch": _plain(Scratch(), lacks=_from_scratch, is_blind=True),
         "tpe": Entry(make=_tpe, lacks=_optuna),
         "gp_bo": _plain(GaussianBo(), lacks=_params, is_blind=True),
-        "random_asha": Entry(make=lambda n, split: RandomHalving(), lacks=_steps),
-        "random": Entry(make=lambda n, split: RandomOrder(), lacks=_nothing),
+        "random_asha": Entry(make=lambda split: RandomHalving(), lacks=_steps),
+        "random": Entry(make=lambda split: RandomOrder(), lacks=_nothing),
     }
 
 
 def _plain(method: Method, *, lacks: Lacks = lambda ground: None, is_blind: bool = False) -> Entry:
     """Returns the entry of a rival, which learns from the configurations that are allowed on the present target."""
-    return Entry(make=lambda n, split: Restricted(method=method, is_blind=is_blind), lacks=lacks)
+    return Entry(make=lambda split: Restricted(method=method, is_blind=is_blind), lacks=lacks)
 
 
-def _adaptive(evaluations: int, split: Split) -> Method:
+def _adaptive(split: Split) -> Method:
     from transmeta.policies.adaptive.method import AdaptiveMethod  # it loads torch
 
-    return AdaptiveMethod(evaluations=evaluations, by_domain=split is Split.FAMILY)
+    return AdaptiveMethod(by_domain=split is Split.FAMILY)
 
 
-def _gaussian(evaluations: int, split: Split) -> Method:
+def _gaussian(split: Split) -> Method:
     from transmeta.experiments.table_test.gaussian import GaussianProcess  # it loads scikit-learn
 
     return Restricted(method=GaussianProcess())
 
 
-def _thompson(evaluations: int, split: Split) -> Method:
+def _thompson(split: Split) -> Method:
     from transmeta.experiments.table_test.baselines.thompson import Thompson  # it loads scikit-learn
 
     return Restricted(method=Thompson())
 
 
-def _tpe(evaluations: int, split: Split) -> Method:
+def _tpe(split: Split) -> Method:
     from transmeta.experiments.table_test.tpe import Tpe
 
     return Restricted(method=Tpe(), is_blind=True)

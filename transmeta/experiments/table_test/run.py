@@ -75,7 +75,6 @@ def compare_on_table(table: Table, comparison: Comparison, *, name: str, on_fold
     methods, notices = choose(
         ground,
         comparison.methods,
-        evaluations=comparison.evaluations,
         split=split,
         with_ablations=comparison.has_ablations,
     )

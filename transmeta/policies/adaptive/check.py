@@ -6,12 +6,12 @@ from typing import Final
 
 import numpy as np
 
+from transmeta.policies.adaptive.cases import Case, replay, thinned
 from transmeta.policies.adaptive.learned import AdaptiveLearned
 from transmeta.policies.adaptive.merging import aligned, take
 from transmeta.policies.adaptive.policy import LeftOut
 from transmeta.policies.adaptive.protocol import Curves
 from transmeta.policies.adaptive.session import PORTFOLIO, Knobs
-from transmeta.policies.adaptive.tuning import Case, replay, thinned
 from transmeta.policies.table import FEWEST_ARMS
 
 EVALUATIONS: Final = 10

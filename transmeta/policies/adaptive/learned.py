@@ -11,13 +11,13 @@ import numpy as np
 
 from transmeta.core.experience import MetaFeatures
 from transmeta.core.trial import Arm
+from transmeta.policies.adaptive.cases import Case
 from transmeta.policies.adaptive.costs import CostModel, widened
 from transmeta.policies.adaptive.knowledge import features_of, present_of
 from transmeta.policies.adaptive.posterior import SAMPLES, Beliefs, covariance_of
 from transmeta.policies.adaptive.protocol import Array, Curves, Flags, Indices, Present
 from transmeta.policies.adaptive.rows import at_rungs, cover, rung_gaps, rung_steps, without_gaps
 from transmeta.policies.adaptive.session import AdaptiveSession, Knobs, Spending
-from transmeta.policies.adaptive.tuning import Case
 from transmeta.policies.forecast import Normal, level_of
 from transmeta.policies.greedy import filled
 from transmeta.policies.network.encoding import Encoder

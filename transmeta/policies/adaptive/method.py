@@ -1,4 +1,4 @@
-"""The adaptive portfolio as a method: learns rows, a network and knobs from the known targets, starts searches.
+"""The adaptive portfolio as a method: learns rows and a network from the known targets, starts searches.
 
 Source: the posterior-weighted portfolio extends the greedy portfolios of Xu et al. (Hydra, 2010) and Feurer et al.
 (Auto-sklearn 2.0, 2022) by weights of the known targets.
@@ -12,13 +12,13 @@ from typing import Final, final
 
 import numpy as np
 
+from transmeta.policies.adaptive.cases import Case, interval_width
 from transmeta.policies.adaptive.costs import CostModel
 from transmeta.policies.adaptive.knowledge import features_of, full_cost, present_of, regret_table
 from transmeta.policies.adaptive.learned import AdaptiveLearned
 from transmeta.policies.adaptive.protocol import Array, Curves, Flags
 from transmeta.policies.adaptive.rows import at_rungs
-from transmeta.policies.adaptive.session import PORTFOLIO, Knobs
-from transmeta.policies.adaptive.tuning import Case, choose_knobs, interval_width, thinned
+from transmeta.policies.adaptive.session import DEFAULT, FEATURED, PORTFOLIO, Knobs
 from transmeta.policies.network.encoding import Encoder
 from transmeta.policies.network.ensemble import Ensemble
 from transmeta.policies.network.learner import fold_without, parts_of
@@ -28,8 +28,6 @@ from transmeta.training.seeding import derive_seed
 
 FEWEST_UNITS: Final = 3
 """With fewer groups of known targets nothing can be left out, so the portfolio's knobs stand."""
-MOST_CASES: Final = 36
-"""Known targets that the knobs are chosen on; more take time in proportion."""
 
 
 @final
@@ -39,9 +37,8 @@ class AdaptiveMethod:
 
     Attributes:
         name: in tables; ablations have others.
-        evaluations: that the knobs are chosen for.
-        knobs: to use without choosing; None to choose.
-        by_domain: whether whole domains are left out to choose the knobs, as for a target of a new domain.
+        knobs: None for the usual ones. Choosing them anew on left-out known targets was tried and did not help.
+        by_domain: whether whole domains are left out to see how far predictions go wrong, as on a new domain.
         has_network, has_pair_features, has_target_features: whether these are used.
         has_samples: whether posterior samples are among the rows.
         has_weights: whether known targets count by nearness and by what was observed, rather than alike.
@@ -50,7 +47,6 @@ class AdaptiveMethod:
     """
 
     name: str = "adaptive"
-    evaluations: int = 20
     knobs: Knobs | None = None
     by_domain: bool = False
     has_network: bool = True
@@ -83,7 +79,7 @@ class AdaptiveMethod:
             sources=curves.sources,
             table=table,
             rungs=rungs,
-            knobs=self.knobs or PORTFOLIO,
+            knobs=self._knobs(has_network=bool(ensembles), units=len(masks)),
             encoder=encoder,
             ensemble=ensembles[0] if ensembles else None,
             costs=CostModel.fit(full_cost(curves), features=_matrix(curves), kinds=curves.strategies),
@@ -105,19 +101,15 @@ class AdaptiveMethod:
             for i, mask in enumerate(masks)
             for t in np.flatnonzero(mask)
         )
-        learned = dataclasses.replace(learned, width=interval_width(cases))
-        if self.knobs is not None:
-            return Study(learned=learned, cases=cases)
-        chosen = choose_knobs(
-            thinned(cases, most=MOST_CASES),
-            evaluations=self.evaluations,
-            has_network=bool(ensembles),
-            restricted=self._restricted,
-        )
-        return Study(learned=dataclasses.replace(learned, knobs=chosen), cases=cases)
+        return Study(learned=dataclasses.replace(learned, width=interval_width(cases)), cases=cases)
 
-    def _restricted(self, knobs: Knobs) -> Knobs:
-        """Returns `knobs` without the parts that are taken out."""
+    def _knobs(self, *, has_network: bool, units: int) -> Knobs:
+        """Returns the knobs without the parts that are taken out."""
+        if self.knobs is not None:
+            return self.knobs
+        if units < FEWEST_UNITS:
+            return PORTFOLIO
+        knobs = FEATURED if has_network else DEFAULT
         if not self.has_samples:
             knobs = dataclasses.replace(knobs, sampled=0.0)
         if not self.has_weights:

@@ -30,7 +30,7 @@ needs. The exponents are then mixed (budgeted maximum coverage: Khuller, Moss an
 @final
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Knobs:
-    """How rows are weighted and moves are valued; chosen on left-out known targets.
+    """How rows are weighted and moves are valued.
 
     Attributes:
         blend: λ, the weight of the network's rows together; the known targets have 1 − λ.
@@ -50,7 +50,7 @@ class Knobs:
 
 
 DEFAULT: Final = Knobs(beta=1.0, exponents=(1.0,), is_partial=True)
-"""What is not changed unless left-out targets clearly say so; found on the meta-dataset's domains, each left out."""
+"""Found on the domains of the meta-dataset, each left out."""
 FEATURED: Final = dataclasses.replace(DEFAULT, blend=0.5, sampled=0.9)
 """The same where features tell targets and sources apart, so that there is a network."""
 PORTFOLIO: Final = Knobs()

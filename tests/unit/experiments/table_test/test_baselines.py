@@ -235,19 +235,19 @@ def test_tpe_chooses_among_names_where_there_is_nothing_else() -> None:
 
 def test_methods_are_left_out_where_the_table_lacks_their_columns() -> None:
     ground = Ground(finals([[1, 2], [3, 4]]))
-    methods, notices = choose(ground, None, evaluations=3, split=Split.TARGET)
+    methods, notices = choose(ground, None, split=Split.TARGET)
     left = {notice.split()[1].rstrip(":") for notice in notices}
 
     assert {method.name for method in methods} | left == set(names())
     assert {"nearest", "logme_top_k", "scratch", "full_finetune", "linear_probe", "random_asha"} <= left
     with pytest.raises(InputError, match="no column 'strategy'"):
-        choose(ground, ["linear_probe"], evaluations=3, split=Split.TARGET)
+        choose(ground, ["linear_probe"], split=Split.TARGET)
     with pytest.raises(UnknownNameError, match="did you mean 'random'"):
-        choose(ground, ["randum"], evaluations=3, split=Split.TARGET)
+        choose(ground, ["randum"], split=Split.TARGET)
 
 
 def test_each_ablation_is_our_method_without_one_part() -> None:
-    without = [method.name for method in ablations(20, Split.TARGET)]
+    without = [method.name for method in ablations(Split.TARGET)]
 
     assert "adaptive-without-network" in without
     assert all(one != other for one, other in itertools.combinations(without, 2))

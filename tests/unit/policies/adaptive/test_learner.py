@@ -36,14 +36,6 @@ def test_with_fewer_than_three_data_sets_there_is_nothing_to_leave_out() -> None
     assert learned.left_out is None
 
 
-def test_knobs_are_chosen_anew_where_that_is_asked_for() -> None:
-    odd = dataclasses.replace(FEATURED, exponents=(0.125,))
-    start = dataclasses.replace(policy(), learned=dataclasses.replace(policy().learned, knobs=odd))
-
-    few = [line for line in rows() if line.result.spec.target.dataset in ("set0", "set3", "set7")]
-    assert dataclasses.replace(LEARNER, refit_knobs=True).update(start, few).learned.knobs.exponents != (0.125,)
-
-
 def test_where_it_is_worse_on_left_out_data_sets_its_choices_are_the_portfolios(monkeypatch) -> None:
     worse = LeftOut(regret={"a": 0.5, "b": 0.1}, portfolio={"a": 0.3, "b": 0.2})
     monkeypatch.setattr("transmeta.policies.adaptive.learner.left_out", lambda cases, knobs: worse)

@@ -109,7 +109,7 @@ def test_a_method_of_parts_is_told_about_its_own_configurations() -> None:
 @pytest.mark.parametrize("name", [name for name in names() if name != OURS])
 @pytest.mark.parametrize("known", [[1, 2, 3, 4, 5, 6, 7, 8], [5, 6]], ids=["known", "unknown"])
 def test_no_baseline_runs_what_is_not_allowed_or_anything_twice(name: str, known: list[int]) -> None:
-    ((method,), _) = choose(Ground(blocks()), [name], evaluations=20, split=Split.TARGET)
+    ((method,), _) = choose(Ground(blocks()), [name], split=Split.TARGET)
     moves = run(method, blocks(), target=0, known=known)
 
     assert moves

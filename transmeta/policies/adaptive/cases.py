@@ -1,38 +1,28 @@
-"""Chooses the knobs, and the width of intervals, on known targets that are left out.
+"""Known targets as if they had not been known: searches on them are played from the record.
 
 Letters: R rows, C configurations, K rungs, M members.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Final, final
+from collections.abc import Sequence
+from typing import final
 
 import numpy as np
 
 from transmeta.policies.adaptive.posterior import Beliefs
 from transmeta.policies.adaptive.protocol import Array, Flags, Indices
 from transmeta.policies.adaptive.rows import Rows
-from transmeta.policies.adaptive.session import DEFAULT, FEATURED, TIGHT, AdaptiveSession, Knobs, Spending
+from transmeta.policies.adaptive.session import AdaptiveSession, Knobs, Spending
 from transmeta.policies.forecast import NORMAL_90
 from transmeta.policies.similarity import closeness
 from transmeta.policies.table import WORST
-
-BLENDS: Final = (0.0, 0.5, 0.9)
-TAUS: Final = (1.0,)
-SAMPLED: Final = (0.0, 0.5)
-BETAS: Final = (0.0, 2.0)
-LEAST_GAIN: Final = 2.0
-"""Standard errors by which a knob must beat the one before it on the left-out groups: many are tried on few groups."""
-
-Change = Callable[[Knobs], Knobs]
 
 
 @final
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Case:
-    """A target to choose on, and what is known without it.
+    """A target with its record, and what is known without it.
 
     Attributes:
         group: the unit of the statistics.
@@ -81,43 +71,6 @@ class Case:
         )
 
 
-def choose_knobs(
-    cases: Sequence[Case], *, evaluations: int, has_network: bool, restricted: Change = lambda knobs: knobs
-) -> Knobs:
-    """Returns the knobs for `cases`: the default ones, each changed only where left-out groups clearly say so.
-
-    One knob after the other; the loss is the anytime regret over `evaluations`.
-
-    Args:
-        restricted: takes out of the knobs what is not to be used.
-    """
-    units = sorted({case.group for case in cases})
-    best = restricted(FEATURED if has_network else DEFAULT)
-    best_losses = _losses(cases, best, units, evaluations=evaluations)
-    for changes in _alternatives(has_network=has_network, has_rungs=_has_rungs(cases)):
-        start = best
-        for change in changes:
-            knobs = restricted(change(start))
-            if knobs == best:
-                continue
-            losses = _losses(cases, knobs, units, evaluations=evaluations)
-            gain = best_losses - losses
-            error = float(gain.std(ddof=1)) / math.sqrt(len(units)) if len(units) > 1 else math.inf
-            if gain.mean() > LEAST_GAIN * error + 1e-12:
-                best, best_losses = knobs, losses
-    return best
-
-
-def _alternatives(*, has_network: bool, has_rungs: bool) -> Iterator[Sequence[Change]]:
-    if has_rungs:
-        yield [partial(dataclasses.replace, is_partial=False), partial(dataclasses.replace, exponents=TIGHT)]
-    if has_network:
-        yield [partial(dataclasses.replace, sampled=sampled) for sampled in SAMPLED]
-        yield [partial(dataclasses.replace, blend=blend) for blend in BLENDS]
-        yield [partial(dataclasses.replace, tau=tau) for tau in TAUS]
-    yield [partial(dataclasses.replace, beta=beta) for beta in BETAS]
-
-
 def interval_width(cases: Sequence[Case]) -> float:
     """Returns the factor with which 90 % intervals cover 90 % of the values on `cases`, before and after three runs.
 
@@ -152,17 +105,6 @@ def thinned(cases: Sequence[Case], *, most: int) -> Sequence[Case]:
         rank[case.group] = rank.get(case.group, 0) + 1
         order.append((rank[case.group], len(order)))
     return [cases[index] for _, index in sorted(order)[:most]]
-
-
-def _has_rungs(cases: Sequence[Case]) -> bool:
-    return any((case.steps[:, :1] < case.steps[:, -1:]).any() for case in cases)
-
-
-def _losses(cases: Sequence[Case], knobs: Knobs, units: Sequence[str], *, evaluations: int) -> Array:
-    losses: dict[str, list[float]] = {unit: [] for unit in units}
-    for case in cases:
-        losses[case.group].append(float(replay(case, knobs, evaluations=evaluations).mean()))
-    return np.array([np.mean(losses[unit]) for unit in units])
 
 
 def replay(case: Case, knobs: Knobs, *, evaluations: int) -> Array:
