@@ -1,5 +1,3 @@
-import dataclasses
-
 from transmeta.policies.adaptive.policy import LeftOut
 from transmeta.policies.adaptive.session import FEATURED, PORTFOLIO
 
@@ -20,11 +18,7 @@ def test_left_out_data_sets_are_compared_with_the_portfolio() -> None:
     assert all(0 <= regret <= 3 for regret in left_out.regret.values())
 
 
-def test_chosen_knobs_stay_in_an_update_and_default_ones_are_used_where_there_are_none() -> None:
-    odd = dataclasses.replace(FEATURED, beta=0.25)
-    chosen = dataclasses.replace(policy(), learned=dataclasses.replace(policy().learned, knobs=odd))
-
-    assert LEARNER.update(chosen, rows()).learned.knobs == odd
+def test_with_features_the_network_and_samples_count() -> None:
     assert policy().learned.knobs == FEATURED
 
 

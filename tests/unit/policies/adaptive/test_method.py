@@ -104,7 +104,7 @@ def test_the_same_curves_and_seed_give_the_same_moves() -> None:
     known = take(everything, list(range(2, 16)))
 
     def moves() -> list[Move]:
-        learned = AdaptiveMethod(plan=PLAN, evaluations=4).learn(known, seed=3)
+        learned = AdaptiveMethod(plan=PLAN).learn(known, seed=3)
         return _play(learned.start(present(everything, 0), seed=0), everything, 0)[0]
 
     assert moves() == moves()
@@ -112,7 +112,7 @@ def test_the_same_curves_and_seed_give_the_same_moves() -> None:
 
 def test_without_features_there_is_no_network_and_the_search_still_runs() -> None:
     everything = dataclasses.replace(curves(), sources=None, strategies=None, target_features={}, pair_features={})
-    learned = AdaptiveMethod(evaluations=4).learn(take(everything, list(range(2, 16))), seed=0)
+    learned = AdaptiveMethod().learn(take(everything, list(range(2, 16))), seed=0)
 
     moves, _ = _play(learned.start(present(everything, 0), seed=0), everything, 0)
 
