@@ -240,7 +240,7 @@ def _readme(card: Card) -> str:
         *rows,
         f"| mean | {card.left_out_mean:.3f} | {card.portfolio_mean:.3f} |",
         "",
-        "Knobs were chosen on these targets, where they were chosen at all; `transmeta meta-test` chooses them nested.",
+        "Its settings are the same for every table; they were found on these domains.",
         "Sources that the policy names and an installation lacks are passed over. For sources that it does not know,",
         "its network predicts from features alone. Of targets unlike those above it knows little; its intervals say",
         "so. It is no evidence about the data sets or models that it was learned from.",
