@@ -19,7 +19,7 @@ PENALTY: Final = 3.0
 SLOPE_PENALTY: Final = 5.0
 PRIOR_DEVIATION: Final = 0.5
 """Deviation of log cost between machines and kinds of targets."""
-NOISE_DEVIATION: Final = 0.25
+NOISE_DEVIATION: Final = 0.37
 """Deviation of log cost between trials of one configuration on one target."""
 
 
@@ -89,9 +89,10 @@ class CostModel:
         return expected * correction(ratios) if ratios is not None else expected
 
 
-def correction(ratios: Array) -> float:
+def correction(ratios: Array, *, weights: Array | None = None) -> float:
     """Returns by what expected costs are multiplied after log(paid / expected) of some trials, (N,)."""
-    return float(np.exp(ratios.sum() / (ratios.size + (NOISE_DEVIATION / PRIOR_DEVIATION) ** 2)))
+    shares = np.ones(len(ratios)) if weights is None else weights
+    return float(np.exp((shares * ratios).sum() / (shares.sum() + (NOISE_DEVIATION / PRIOR_DEVIATION) ** 2)))
 
 
 def widened(model: CostModel, *, like: Sequence[Flags]) -> CostModel:

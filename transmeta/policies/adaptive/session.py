@@ -112,7 +112,7 @@ class AdaptiveSession:
         self._rows = rows
         self._beliefs = beliefs
         self._reference = np.zeros(len(columns), dtype=np.bool_) if reference is None else reference
-        self._ratios: list[float] = []
+        self._paid_s = np.zeros(len(columns))
         self._columns = columns
         self._place = {int(column): place for place, column in enumerate(columns)}
         self._steps = steps
@@ -184,7 +184,7 @@ class AdaptiveSession:
             value=value.mean,
             low=value.mean - width,
             high=value.mean + width,
-            cost_s=float(self._spending.cost[place]) * correction(np.array(self._ratios)),
+            cost_s=float(self._spending.cost[place]) * self._correction(),
         )
 
     def tell(self, move: Move, values: Array, cost_s: Array, failed: bool) -> None:
@@ -192,7 +192,7 @@ class AdaptiveSession:
         place = self._place[move.config]
         rung = int(np.searchsorted(self._steps[place], move.step, side="right"))
         before = self._spending.remaining(self._paid)[place, rung - 1]
-        self._compare(place, rung, float(cost_s.sum()))
+        self._paid_s[place] += float(cost_s.sum())
         self._spending.pay(float(before), cost_s)
         self._paid[place] = rung
         is_diverged = failed or not len(values) or not np.isfinite(values[-1])
@@ -200,13 +200,12 @@ class AdaptiveSession:
         if self._knobs.beta > 0:
             self._weights = None  # computed when asked for: a history is told all at once
 
-    def _compare(self, place: int, rung: int, paid_s: float) -> None:
-        """Takes what was paid for going on to a rung beside what it was expected to cost."""
-        steps, reached = self._steps[place], self._paid[place]
-        share = (steps[rung - 1] - (steps[reached - 1] if reached else 0)) / steps[-1]
-        expected_s = float(self._spending.cost[place]) * float(share)
-        if paid_s > 0 and expected_s > 0:
-            self._ratios.append(float(np.log(max(paid_s, SMALLEST_COST) / expected_s)))
+    def _correction(self) -> float:
+        """Returns by what expected costs are multiplied after what was paid: a run counts by the share that was run."""
+        run = np.flatnonzero(self._paid_s > 0)
+        share = self._steps[run, self._paid[run] - 1] / self._steps[run, -1]
+        expected = np.maximum(self._spending.cost[run] * share, SMALLEST_COST)
+        return correction(np.log(np.maximum(self._paid_s[run], SMALLEST_COST) / expected), weights=share)
 
     def assume(self, move: Move) -> None:
         """Takes a move as made whose values are not known yet: what it is expected to bring is not chosen again."""
