@@ -14,6 +14,7 @@ from throughput_parts.arena import Measured, Running, opening_of, started
 from throughput_parts.messages import RIVALS, Contender, Kind, Request
 from throughput_parts.report import Row, short
 from throughput_parts.rounds import Bench, measure
+from throughput_parts.tiers import by_members
 from throughput_parts.tree import Footprint, footprint
 from throughput_parts.workloads import WORKLOADS, Workload, specs_of, target_of
 from transmeta.core.codec import Json
@@ -129,6 +130,7 @@ CURVES: Final[Mapping[str, Callable[[Bench], list[Json]]]] = {
     "trials": by_trials,
     "workers": by_workers,
     "length": by_length,
+    "members": by_members,
 }
 
 

@@ -25,13 +25,14 @@ PROBE_S: Final = 0.3
 """About what a measured stack may take: so many members as would take this one by one, but two at least."""
 PROBE_MEMBERS: Final = 16
 """Most members of the stack that is measured; the gain only grows with more of them."""
-STACK_BYTES: Final = 8 * 2**20
-"""Weights, gradients and moments of a stack that stay in a processor's cache; larger stacks are slower on a CPU."""
+STACK_BYTES: Final = 4 * 2**20
+"""Weights, gradients and moments of a stack that stay in a processor's cache beside what passes through it."""
 STATE_BYTES: Final = 16
 """Bytes of these for one trained weight, in float32."""
 LONG_S: Final = 0.15
 """Longer ones are measured once: what is done once in a process plays little part in them."""
-SMALLEST: Final = 8
+SMALLEST: Final = 16
+"""Members of a full stack, however large: with fewer, its steps are short beside what each takes to start."""
 LARGEST: Final = 128
 TOLERANCE: Final = 1e-3
 """Relative difference of the mean training loss after the first epochs at which a tier is turned off."""
