@@ -5,11 +5,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 from throughput_parts.messages import Kind, Opening, Outcome, Reply, Request
-from transmeta.core.experience import MetaFeatures, Provenance
-from transmeta.core.protocols import Search, TrialExecutor
+from transmeta.core.experience import History, MetaFeatures, Provenance
+from transmeta.core.outcome import Suggestion
+from transmeta.core.protocols import Policy, Search, TrialExecutor
 from transmeta.core.task import Task
 from transmeta.core.trial import Budget, TrialResult, TrialStatus
 from transmeta.experiments.adapt import search_target
@@ -19,6 +20,26 @@ from transmeta.policies.files import load_policy
 from transmeta.stores.sql import SqlExperienceStore
 from transmeta.strategies.catalogue import SpaceProposer
 from transmeta.workspace import PACKAGED_POLICY, Compute, ExecutorKind, Workspace, code_version
+
+MORE: Final = 8
+"""Suggestions asked for, for each that is wanted: some are of strategies that are not."""
+
+
+@final
+class Within:
+    """A policy that suggests of some strategies only, whatever the policy behind it knows beside them."""
+
+    def __init__(self, policy: Policy, *, strategies: Sequence[str]) -> None:
+        self._policy = policy
+        self._strategies = frozenset(strategies)
+
+    @property
+    def name(self) -> str:
+        return self._policy.name
+
+    def suggest(self, features: MetaFeatures, history: History, *, count: int, seed: int) -> Sequence[Suggestion]:
+        suggestions = self._policy.suggest(features, history, count=MORE * count, seed=seed)
+        return [item for item in suggestions if item.arm.strategy.name in self._strategies][:count]
 
 
 @final
@@ -56,7 +77,7 @@ class Ours:
             found = search_target(
                 target,
                 features=features,
-                policy=load_policy(PACKAGED_POLICY, proposer=proposer),
+                policy=Within(load_policy(PACKAGED_POLICY, proposer=proposer), strategies=request.strategies),
                 bench=self._bench(store, on_result),
                 budget=Budget(trials=request.trials),
                 halving=Halving(),

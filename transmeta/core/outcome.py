@@ -42,7 +42,7 @@ class Suggestion:
         low, high: bounds of its 90 % interval.
         predicted_cost_s: expected CPU seconds of the trial.
         evidence: the known targets that speak for it, heaviest first.
-        features: that mattered most, where the policy has features.
+        features: that mattered most, where the policy has features and there was no trial yet.
     """
 
     arm: Arm

@@ -8,7 +8,7 @@ from typing import Final, final
 import numpy as np
 
 from transmeta.core.experience import History, MetaFeatures
-from transmeta.core.outcome import FeatureEffect, Suggestion
+from transmeta.core.outcome import Suggestion
 from transmeta.core.space import Proposer
 from transmeta.core.trial import Arm, TrialResult, TrialStatus
 from transmeta.policies.adaptive.effects import feature_effects
@@ -125,7 +125,8 @@ class AdaptivePolicy:
         while len(columns) < count and (move := session.next()) is not None:
             columns.append(move.config)
             session.assume(move)
-        return self._described(session, columns, features=features, now=now, is_allowed=is_allowed)
+        described = self._described(session, columns, features=features, now=now, is_allowed=is_allowed)
+        return described if history else self._explained(described, features)
 
     def _session(self, features: MetaFeatures, is_allowed: Flags, *, ratios: Array) -> AdaptiveSession:
         knobs = dataclasses.replace(self.learned.knobs, is_partial=False)
@@ -161,8 +162,7 @@ class AdaptivePolicy:
         shares = self._shares(features, now, is_allowed)
         least, most = (0.0, 1.0) if are_shares(self.table) else (-math.inf, math.inf)
         suggestions = []
-        effects = self._effects(features, [self.table.arms[column] for column in columns])
-        for place, column in enumerate(columns):
+        for column in columns:
             forecast = session.predict(column)
             score, low, high = (min(max(value, least), most) for value in (forecast.value, forecast.low, forecast.high))
             suggestions.append(
@@ -173,16 +173,21 @@ class AdaptivePolicy:
                     high=high,
                     predicted_cost_s=forecast.cost_s,
                     evidence=evidence_of(self.table, shares, column=column),
-                    features=effects[place],
                 )
             )
         return tuple(suggestions)
 
-    def _effects(self, features: MetaFeatures, arms: Sequence[Arm]) -> Sequence[tuple[FeatureEffect, ...]]:
+    def _explained(self, suggestions: Sequence[Suggestion], features: MetaFeatures) -> tuple[Suggestion, ...]:
+        """Returns the suggestions with the features that mattered: before the first trial, when they are looked at."""
         encoder, ensemble = self.learned.encoder, self.learned.ensemble
         if encoder is None or ensemble is None:
-            return [()] * len(arms)
-        return feature_effects(features, arms, encoder=encoder, ensemble=ensemble)
+            return tuple(suggestions)
+        arms = [suggestion.arm for suggestion in suggestions]
+        effects = feature_effects(features, arms, encoder=encoder, ensemble=ensemble)
+        return tuple(
+            dataclasses.replace(suggestion, features=found)
+            for suggestion, found in zip(suggestions, effects, strict=True)
+        )
 
     def _shares(self, features: MetaFeatures, now: Situation, is_allowed: Flags) -> Array:
         """Returns how much each known target resembles this one, (T,): by features, and by how it ranks the trials."""
