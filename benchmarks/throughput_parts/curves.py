@@ -95,9 +95,9 @@ def by_workers(bench: Bench) -> list[Json]:
         for workers in WORKERS:
             with _ours(dataclasses.replace(bench, slots=workers)) as running:
                 runs = []
-                for round in (99, *range(bench.scale.rounds)):
+                for number in (99, *range(bench.scale.rounds)):
                     workload = WORKLOADS[name]
-                    target = target_of(workload, data=bench.data, round=round)
+                    target = target_of(workload, data=bench.data, round=number)
                     specs = specs_of(workload, target, models=bench.models, count=min(count, bench.scale.most))
                     runs.append(running.ask(Request(kind=Kind.TRIALS, specs=specs)))
             warm = runs[1:]
