@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from transmeta.experiments.figures import MetaTestReport
 
 BUDGETS: Final = (1, 3, 5, 10, 20)
-OURS: Final = "network"
+OURS: Final = "adaptive"
 RIVAL: Final = "portfolio"
 FIXED: Final = ("full_finetune", "linear_probe")
 
@@ -60,7 +60,7 @@ class MetaTestSummary:
     """How the policies compare.
 
     Attributes:
-        gain: of the network over the portfolio after as many evaluations as `gain_evaluations`, in test score.
+        gain: of the adaptive policy over the portfolio after as many evaluations as `gain_evaluations`, in test score.
         p: Wilcoxon's p of that gain.
     """
 
@@ -252,6 +252,7 @@ class _Learners:
         self._proposer = _TriedArms(experience)
 
     def __call__(self, experience: "Sequence[Experience]") -> "Sequence[Policy]":
+        from transmeta.policies.adaptive.learner import AdaptiveLearner
         from transmeta.policies.fixed import FixedLearner
         from transmeta.policies.mean_rank import MeanRankLearner
         from transmeta.policies.nearest_task import NearestTaskLearner
@@ -260,10 +261,12 @@ class _Learners:
         from transmeta.policies.random import RandomPolicy
 
         proposer = self._proposer
+        adaptive = AdaptiveLearner(proposer=proposer)
         network, nearest = NetworkLearner(proposer=proposer), NearestTaskLearner(proposer=proposer)
         rank, portfolio = MeanRankLearner(proposer=proposer), PortfolioLearner(proposer=proposer)
         fixed = [FixedLearner(strategy=name, proposer=proposer) for name in FIXED]
         return [
+            adaptive.update(adaptive.initial(), experience),
             network.update(network.initial(), experience),
             portfolio.update(portfolio.initial(), experience),
             nearest.update(nearest.initial(), experience),

@@ -34,7 +34,7 @@ def test_a_policy_is_learned_and_then_tested_on_what_it_has_not_seen(
     assert planned.json["trials"] == learned.json["trials"] == 6
     assert (learned.json["fresh"], again.json["fresh"]) == (6, 0)
     assert tested.json["datasets"] == 3
-    assert {row["policy"] for row in tested.json["rows"]} >= {"network", "portfolio", "fixed-linear_probe"}
+    assert {row["policy"] for row in tested.json["rows"]} >= {"adaptive", "network", "portfolio", "fixed-linear_probe"}
 
 
 @pytest.mark.parametrize("kind", ["network", "portfolio"])
