@@ -18,7 +18,7 @@ from transmeta.tasks.catalogue import load_task
 from transmeta.trials.environment import Environment
 from transmeta.trials.opening import open_unit
 from transmeta.trials.planner import UnitPlanner
-from transmeta.trials.unit import Tier, UnitSpec
+from transmeta.trials.unit import unit_of
 from transmeta.workspace import Workspace
 
 SIZES: Final = (1, 2, 4, 8, 16, 32)
@@ -69,25 +69,23 @@ def _seconds(specs: Sequence[TrialSpec], *, environment: Environment) -> dict[in
     taken: dict[int, list[float]] = {size: [] for size in SIZES}
     for _ in range(1 + ROUNDS):
         for size in SIZES:
-            began = time.process_time()
-            for begin in range(0, len(specs) if size > 1 else len(specs) // 4, size):
-                _run(specs[begin : begin + size], environment=environment)
             count = len(specs) if size > 1 else len(specs) // 4
+            began = time.process_time()
+            for begin in range(0, count, size):
+                _run(specs[begin : begin + size], environment=environment)
             taken[size].append((time.process_time() - began) / count)
     return {size: statistics.median(rounds[1:]) for size, rounds in taken.items()}
 
 
 def _run(specs: Sequence[TrialSpec], *, environment: Environment) -> None:
-    tier = Tier.STACK if len(specs) > 1 else Tier.SINGLE
-    unit = open_unit(UnitSpec(members=tuple(specs), tier=tier), environment=environment)
+    unit = open_unit(unit_of(specs), environment=environment)
     while not unit.is_done:
         unit.advance()
 
 
 def _chosen(specs: Sequence[TrialSpec], *, environment: Environment) -> tuple[int, float]:
     """Returns the members of the planner's units, and the seconds that it took when it knew the costs already."""
-    planner = UnitPlanner(environment=environment)
-    planner.units(specs, workers=1)
+    UnitPlanner(environment=environment).units(specs, workers=1)
     began = time.perf_counter()
     units = UnitPlanner(environment=environment).units(specs, workers=1)
     return len(units[0].members), time.perf_counter() - began

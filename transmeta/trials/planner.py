@@ -19,7 +19,7 @@ from transmeta.trials.environment import Environment
 from transmeta.trials.opening import open_unit
 from transmeta.trials.planning import running_mean
 from transmeta.trials.run import THREADS
-from transmeta.trials.unit import Tier, TrialUnit, UnitSpec
+from transmeta.trials.unit import Tier, TrialUnit, UnitSpec, unit_of
 
 PROBE_S: Final = 0.3
 """About what a measured stack may take: so many members as would take this one by one, but two at least."""
@@ -173,8 +173,4 @@ def _stacks(members: Sequence[TrialSpec], *, most: int, workers: int) -> Sequenc
     least = math.ceil(len(ordered) / most)
     count = min(len(ordered), math.ceil(least / workers) * workers)
     ends = [round(len(ordered) * index / count) for index in range(count + 1)]
-    return [_unit(ordered[begin:end]) for begin, end in itertools.pairwise(ends)]
-
-
-def _unit(members: Sequence[TrialSpec]) -> UnitSpec:
-    return UnitSpec(members=tuple(members), tier=Tier.STACK if len(members) > 1 else Tier.SINGLE)
+    return [unit_of(ordered[begin:end]) for begin, end in itertools.pairwise(ends)]

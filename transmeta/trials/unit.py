@@ -1,6 +1,7 @@
 """What a worker takes: one trial, or several that are trained together; reported member by member."""
 
 import dataclasses
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -32,6 +33,11 @@ class UnitSpec:
     def id(self) -> str:
         """20 hexadecimal digits; equal for equal units."""
         return codec.digest(self)
+
+
+def unit_of(members: Sequence[TrialSpec]) -> UnitSpec:
+    """Returns the unit that trains `members` together: a stack, or the one trial there is."""
+    return UnitSpec(members=tuple(members), tier=Tier.STACK if len(members) > 1 else Tier.SINGLE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,13 +10,14 @@ from typing import final
 
 import numpy as np
 
+from transmeta.core.experience import MetaFeatures
 from transmeta.policies.adaptive.posterior import Beliefs
 from transmeta.policies.adaptive.protocol import Array, Flags, Indices
 from transmeta.policies.adaptive.rows import Rows
 from transmeta.policies.adaptive.session import AdaptiveSession, Knobs, Spending
 from transmeta.policies.forecast import NORMAL_90
-from transmeta.policies.similarity import closeness
-from transmeta.policies.table import WORST
+from transmeta.policies.similarity import closeness, distances
+from transmeta.policies.table import WORST, KnownTarget
 
 
 @final
@@ -27,7 +28,7 @@ class Case:
     Attributes:
         group: the unit of the statistics.
         known: (R, C, K) regrets of the known targets, without gaps.
-        squared: (R,) distances d² to them.
+        targets: these known targets (R); `features` of the target itself, which distances to them are made of.
         members: (M, C, K) predictions of the network.
         truth: (C, K) regret of the target itself.
         utility: (C, K) its values, NaN where it diverged.
@@ -38,7 +39,8 @@ class Case:
 
     group: str
     known: Array
-    squared: Array
+    targets: Sequence[KnownTarget]
+    features: MetaFeatures
     members: Array
     truth: Array
     utility: Array
@@ -48,7 +50,7 @@ class Case:
 
     def rows(self, knobs: Knobs) -> Rows:
         """Returns the rows, weighted by `knobs`."""
-        near = closeness(self.squared, tau=knobs.tau)
+        near = self._nearness(knobs.tau)
         if knobs.blend == 0 or not len(self.members):
             return Rows(regret=self.known, weights=near, known=len(self.known))
         share = np.full(len(self.members), knobs.blend / len(self.members))
@@ -57,6 +59,12 @@ class Case:
             weights=np.concatenate([(1 - knobs.blend) * near, share]),
             known=len(self.known),
         )
+
+    def _nearness(self, tau: float) -> Array:
+        """Returns the weights of the known targets, (R,); distances take time, and are not made where all are alike."""
+        if math.isinf(tau):
+            return np.full(len(self.known), 1 / len(self.known))
+        return closeness(distances(self.targets, self.features), tau=tau)
 
     def session(self, knobs: Knobs, *, columns: Indices, spending: Spending) -> AdaptiveSession:
         """Returns a search on the target; its configurations are `columns` outside."""
@@ -95,16 +103,12 @@ def _calibration(case: Case) -> Array:
     return np.concatenate(scores)
 
 
-def thinned(cases: Sequence[Case], *, most: int) -> Sequence[Case]:
-    """Returns at most `most` cases, spread evenly over the groups."""
-    if len(cases) <= most:
-        return cases
-    rank: dict[str, int] = {}
-    order: list[tuple[int, int]] = []
+def first_of_each_group(cases: Sequence[Case]) -> Sequence[Case]:
+    """Returns one case of each group, in their order."""
+    first: dict[str, Case] = {}
     for case in cases:
-        rank[case.group] = rank.get(case.group, 0) + 1
-        order.append((rank[case.group], len(order)))
-    return [cases[index] for _, index in sorted(order)[:most]]
+        first.setdefault(case.group, case)
+    return tuple(first.values())
 
 
 def replay(case: Case, knobs: Knobs, *, evaluations: int) -> Array:

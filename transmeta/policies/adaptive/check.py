@@ -4,9 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
-from transmeta.policies.adaptive.cases import Case, replay, thinned
+from transmeta.policies.adaptive.cases import Case, first_of_each_group, replay
 from transmeta.policies.adaptive.learned import AdaptiveLearned
 from transmeta.policies.adaptive.merging import aligned, take
 from transmeta.policies.adaptive.policy import LeftOut
@@ -21,7 +19,7 @@ def left_out(cases: Sequence[Case], knobs: Knobs) -> LeftOut | None:
     """Returns the figures on one case of each data set; None without cases."""
     if not cases:
         return None
-    checked = thinned(cases, most=len({case.group for case in cases}))
+    checked = first_of_each_group(cases)
     return LeftOut(
         regret=_regret(checked, dataclasses.replace(knobs, is_partial=False)), portfolio=_regret(checked, PORTFOLIO)
     )
@@ -37,13 +35,11 @@ def regret_on(learned: AdaptiveLearned, curves: Curves) -> dict[str, float]:
     there = aligned(unknown, learned.table.arms)
     rows = [t for t in range(len(there.targets)) if there.observed[t].sum() >= FEWEST_ARMS]
     cases = [learned.unseen(there, t) for t in rows]
-    checked = thinned(cases, most=len({case.group for case in cases}))
+    checked = first_of_each_group(cases)
     return _regret(checked, dataclasses.replace(learned.knobs, is_partial=False))
 
 
 def _regret(cases: Sequence[Case], knobs: Knobs) -> dict[str, float]:
-    """Returns data set → anytime regret over ten full runs."""
-    regrets: dict[str, list[float]] = {}
-    for case in cases:
-        regrets.setdefault(case.group, []).append(float(replay(case, knobs, evaluations=EVALUATIONS).mean()))
-    return {group: float(np.mean(values)) for group, values in sorted(regrets.items())}
+    """Returns data set → anytime regret over ten full runs; `cases` has one of each."""
+    regrets = {case.group: float(replay(case, knobs, evaluations=EVALUATIONS).mean()) for case in cases}
+    return dict(sorted(regrets.items()))

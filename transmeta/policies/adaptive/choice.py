@@ -38,7 +38,7 @@ def next_move(
         left: budget in the unit of `remaining`.
         bonus: (C, K) regret that a move is expected to remove beside what the rows say.
     """
-    can = (remaining > 0) & (remaining <= left + TIE)
+    can = affordable(remaining, left=left)
     if not can.any():
         return None
     gain = expected_gain(regret, weights=weights, current=current(regret, paid))
@@ -53,6 +53,11 @@ def next_move(
     utility = np.where(can, np.round(utility, 12) - TIE * mean, -np.inf)
     configuration, rung = np.unravel_index(int(np.argmax(utility)), utility.shape)
     return int(configuration), int(rung)
+
+
+def affordable(remaining: Array, *, left: float) -> Flags:
+    """Returns which rungs are still ahead and within what is left of the budget, (C, K)."""
+    return (remaining > 0) & (remaining <= left + TIE)
 
 
 def current(regret: Array, paid: Indices) -> Array:

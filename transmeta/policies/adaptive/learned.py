@@ -22,7 +22,6 @@ from transmeta.policies.forecast import Normal, level_of
 from transmeta.policies.greedy import filled
 from transmeta.policies.network.encoding import Encoder
 from transmeta.policies.network.ensemble import Ensemble
-from transmeta.policies.similarity import distances
 from transmeta.policies.table import WORST, RegretTable, is_scratch
 
 NOISE: Final = 0.02
@@ -155,7 +154,8 @@ class AdaptiveLearned:
         return Case(
             group="",
             known=whole,
-            squared=distances(targets, features),
+            targets=targets,
+            features=features,
             members=predicted,
             truth=np.zeros((0, 0)),
             utility=np.zeros((0, 0)),

@@ -6,7 +6,7 @@ from typing import Final, final
 
 import numpy as np
 
-from transmeta.policies.adaptive.choice import next_move
+from transmeta.policies.adaptive.choice import affordable, next_move
 from transmeta.policies.adaptive.costs import SMALLEST_COST, correction
 from transmeta.policies.adaptive.posterior import Beliefs, Posterior
 from transmeta.policies.adaptive.protocol import Forecast, Move
@@ -107,11 +107,11 @@ class AdaptiveSession:
         spending: Spending,
         knobs: Knobs,
         beliefs: Beliefs,
-        reference: Flags | None = None,
+        reference: Flags,
     ) -> None:
         self._rows = rows
         self._beliefs = beliefs
-        self._reference = np.zeros(len(columns), dtype=np.bool_) if reference is None else reference
+        self._reference = reference
         self._paid_s = np.zeros(len(columns))
         self._columns = columns
         self._place = {int(column): place for place, column in enumerate(columns)}
@@ -156,9 +156,9 @@ class AdaptiveSession:
 
     def _is_reference_due(self, remaining: Array) -> bool:
         is_started = self._paid > 0
-        fits = (remaining > 0) & (remaining <= self._spending.left)
+        can = affordable(remaining, left=self._spending.left)
         is_late = int(is_started.sum()) >= REFERENCE_AT - 1
-        return bool(is_late and fits[self._reference].any() and not (is_started & self._reference).any())
+        return bool(is_late and can[self._reference].any() and not (is_started & self._reference).any())
 
     def _now(self) -> tuple[Array, Array]:
         """Returns the rows and their weights, with the samples of what is believed now."""

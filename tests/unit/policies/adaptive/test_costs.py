@@ -22,9 +22,9 @@ def test_what_the_trials_so_far_have_cost_corrects_the_prediction() -> None:
     model = CostModel.fit(COST, features=SIZES[:, None])
     plain = model.predict(np.array([2.0]))
 
-    corrected = model.predict(np.array([2.0]), ratios=np.full(10, np.log(3.0)))
+    corrected = model.predict(np.array([2.0]), ratios=np.full(20, np.log(3.0)))
 
-    assert corrected / plain == pytest.approx(np.full(3, 3.0), rel=0.1)
+    assert corrected / plain == pytest.approx(np.full(3, 3.0), rel=0.05)
 
 
 def test_a_configuration_that_never_ran_costs_what_the_others_do_on_average() -> None:
