@@ -14,7 +14,7 @@ ATTEMPTS: Final = 3
 """How often a trial is started, if its worker fails each time: twice in its unit, and then by itself."""
 BRISK_S: Final = 1.0
 """A worker gets a second unit to turn to while units take less than this; longer ones rather wait for a free worker."""
-TRIALS_AHEAD: Final = 128
+TRIALS_AHEAD: Final = 1024
 """How many trials are asked for at once, for each worker, so that the planner finds some that fit together."""
 AHEAD_S: Final = 20.0
 """Trials that would wait longer than this are not asked for yet: a search may run out of time meanwhile."""

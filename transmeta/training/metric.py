@@ -35,7 +35,8 @@ def evaluate_stacked(metric: Metric, *, logits: Tensor, labels: Tensor) -> Seque
     Raises:
         UnknownNameError: as `evaluate`.
     """
-    is_finite = torch.isfinite(logits).flatten(1).all(dim=1).tolist()
+    extremes = torch.stack(torch.aminmax(logits.flatten(1), dim=1))
+    is_finite = torch.isfinite(extremes).all(dim=0).tolist()
     if metric.name == "accuracy":
         values = (logits.argmax(dim=2) == labels).to(torch.float64).mean(dim=1).tolist()
     else:

@@ -1,6 +1,7 @@
 """A staged model under a transfer plan: what is trainable, in which parameter groups, and the proof of both."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -148,14 +149,20 @@ def sibling(planned: PlannedModel, plan: TransferPlan, *, seed: int) -> tuple[Pl
     """
     assert not planned.added
     assert plan.initialisation is Initialisation.SOURCE
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive_seed(seed, "initialise"))
-        head = nn.Linear(planned.model.feature_count, planned.class_count)
+    head = _drawn_head(planned.model.feature_count, planned.class_count, seed)
     stages = list(planned.model.stages)
     trained = {index: _unfreeze(stages[index], plan.scope) for index in sorted(set(plan.trainable))}
     groups = _groups(planned.model, plan, trained=trained, added=[])
-    values = {**planned.trained_values(), **{f"head.{name}": p.detach() for name, p in head.named_parameters()}}
-    return dataclasses.replace(planned, plan=plan, groups=groups), values
+    return dataclasses.replace(planned, plan=plan, groups=groups), {**planned.trained_values(), **head}
+
+
+@functools.lru_cache(maxsize=64)
+def _drawn_head(feature_count: int, class_count: int, seed: int) -> Mapping[str, Tensor]:
+    """Returns the head that `apply` draws with `seed`, by the names that its weights have in the model."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive_seed(seed, "initialise"))
+        head = nn.Linear(feature_count, class_count)
+    return {f"head.{name}": parameter.detach() for name, parameter in head.named_parameters()}
 
 
 def _unfreeze(stage: nn.Module, scope: Scope) -> list[nn.Parameter]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from transmeta.training.additions import AdapterLayer, LoraLayer
+from transmeta.training.heads import head_logits, write_head_gradients
 from transmeta.training.inputs import Inputs
 from transmeta.training.norm_rows import NormRows, norm_rows
 from transmeta.training.staged import StagedModel
@@ -150,7 +151,7 @@ class Products:
 
     @torch.no_grad()
     def logits(self, x: Tensor, known: Tensor | None, weights: Weights) -> Tensor:
-        """Returns (K, B, C) for patches (K or 1, B, P, I)."""
+        """Returns (K, C, B) for patches (K or 1, B, P, I)."""
         return self._run(x, known, weights)[0]
 
     @torch.no_grad()
@@ -166,14 +167,13 @@ class Products:
         """Writes the gradients of all trained weights.
 
         Args:
-            slope_of: from logits to the gradient of the loss with respect to them, both (K, B, C).
+            slope_of: from logits to the gradient of the loss with respect to them, both (K, C, B).
         """
         logits, features, saved = self._run(x, known, weights)
         slope = slope_of(logits)
-        _write(gradients["head.weight"], slope.transpose(1, 2), features)
-        gradients["head.bias"].copy_(slope.sum(dim=1))
-        positions = saved[0][0].shape[1] // slope.shape[1]
-        slope = torch.bmm(slope, weights["head.weight"])[:, :, None]
+        write_head_gradients(slope, features, gradients["head.weight"], gradients["head.bias"])
+        positions = saved[0][0].shape[1] // slope.shape[2]
+        slope = torch.bmm(slope.transpose(1, 2), weights["head.weight"])[:, :, None]
         if positions > 1:
             slope = (slope / positions).expand(-1, -1, positions, -1)
         for index, layer in reversed([*enumerate(self._layers)]):
@@ -188,8 +188,8 @@ class Products:
             saved.append(kept)
         features = x[:, :, 0] if x.shape[2] == 1 else x.mean(dim=2)
         weight, bias = weights["head.weight"], weights["head.bias"]
-        rows = features.expand(len(weight), -1, -1)
-        return torch.baddbmm(bias[:, None], rows, weight.transpose(1, 2)), rows, saved
+        features = features.expand(len(weight), -1, -1)
+        return head_logits(features, weight, bias), features, saved
 
 
 @final

@@ -15,19 +15,22 @@ from torch import Tensor
 
 from transmeta.errors import TrialFailure
 from transmeta.training.fit import FitReport, Work, diverged, is_evaluated
+from transmeta.training.heads import head_logits, loss_and_slope, write_head_gradients
 from transmeta.training.inputs import Inputs, draw_offsets
 from transmeta.training.metric import evaluate_stacked
 from transmeta.training.planned import NO_GRADIENT
 from transmeta.training.products import PatchInputs, as_products
 from transmeta.training.seeding import derive_seed
-from transmeta.training.stack_member import StackMember, initial_values, parameter_groups, rate_table
+from transmeta.training.stack_member import StackMember, initial_values, parameter_groups, rate_table, runs_of
 from transmeta.training.stacked_adamw import StackedAdamW
 from transmeta.training.staged import StagedModel
-from transmeta.training.vmapped import head_logits, loss_and_slope, stackable
+from transmeta.training.vmapped import stackable
 
 EVALUATION_EXAMPLES: Final = 4096
 """Examples, over all members, in one forward pass of an evaluation: what stays in a processor's cache."""
 PADDING: Final = -1
+LEAST_RUN: Final = 4
+"""From so many members that share their examples on, on average, one product for all of them beats one for each."""
 
 
 @final
@@ -57,6 +60,7 @@ class Stack:
         self._inputs: dict[tuple[str, str, int], Inputs | PatchInputs] = {}
         count = len(members)
         self._rows = np.arange(count)
+        self._runs = runs_of([self._members[member] for member in self._rows])
         self._epoch, self._reported, self._step, self._work_steps, self._work_examples, self._work_evaluations = (
             np.zeros(count, dtype=np.int64) for _ in range(6)
         )
@@ -123,6 +127,7 @@ class Stack:
         if len(kept) == len(self._rows):
             return
         self._rows = self._rows[kept]
+        self._runs = runs_of([self._members[member] for member in self._rows])
         if not len(kept):
             return
         rows = torch.from_numpy(kept)
@@ -174,9 +179,11 @@ class Stack:
         index = self._order.gather(1, columns)
         is_real = index != PADDING
         sizes = is_real.sum(dim=1)
-        read = 1 if self._is_alike else len(index)
-        x, side, labels = self._read(index[:read].clamp(min=0), columns=columns[:read])
-        labels = labels.expand(len(index), -1)
+        runs = self._runs if self._is_read_by_runs else ()
+        rows = [run.start for run in runs] if runs else [*range(len(index))]
+        x, side, labels = self._read(index[rows].clamp(min=0), columns=columns[rows], rows=rows)
+        if runs:
+            labels = labels.repeat_interleave(torch.tensor([run.stop - run.start for run in runs]), dim=0)
         shares = (is_real / sizes.to(torch.float64)[:, None]).to(self._device, self._optimiser.dtype)
         self._totals += (self._differentiate(x, side, labels, shares=shares) * sizes.to(self._device)).to(self._totals)
         self._pull()
@@ -186,14 +193,18 @@ class Stack:
         self._work_examples[self._rows] += sizes.numpy()
 
     @property
-    def _is_alike(self) -> bool:
-        """Whether all live members read the same examples in each step."""
-        first, *others = (self._members[member] for member in self._rows)
-        return all(member.seed == first.seed and member.reader == first.reader for member in others)
+    def _is_read_by_runs(self) -> bool:
+        """Whether what neighbours share is read once: where all share it, or in a head's products."""
+        return len(self._runs) == 1 or (self._is_head_only and len(self._runs) * LEAST_RUN <= len(self._rows))
+
+    @property
+    def _is_head_only(self) -> bool:
+        """Whether steps train heads on features that are at hand."""
+        return self._start(0) == self._stage_count and self._members[0].planned.model.side is None
 
     def _differentiate(self, x: Tensor, side: Tensor | None, labels: Tensor, *, shares: Tensor) -> Tensor:
         """Takes the gradients of the weighted losses, and returns the losses (K,)."""
-        start, leaves, gradients = self._start(0), self._optimiser.parameters, self._optimiser.gradients
+        leaves, gradients = self._optimiser.parameters, self._optimiser.gradients
         losses: list[Tensor] = []
 
         def slope_of(logits: Tensor) -> Tensor:
@@ -202,76 +213,77 @@ class Stack:
             return slope
 
         with torch.no_grad():
-            if start == self._stage_count and side is None:
-                weight, bias = leaves["head.weight"], leaves["head.bias"]
-                slope = slope_of(head_logits(x if len(x) == len(weight) else x[0], weight, bias))
-                gradients["head.weight"].copy_(torch.bmm(slope.transpose(1, 2), x.expand(len(slope), -1, -1)))
-                gradients["head.bias"].copy_(slope.sum(dim=1))
+            if self._is_head_only:
+                runs = self._runs if len(x) == len(self._runs) else ()
+                slope = slope_of(head_logits(x, leaves["head.weight"], leaves["head.bias"], runs=runs))
+                write_head_gradients(slope, x, gradients["head.weight"], gradients["head.bias"], runs=runs)
                 return losses[0]
-            if self._products is not None and start == self._plan.cut:
+            if self._products is not None and self._start(0) == self._plan.cut:
                 self._products.differentiate(x, side, leaves, gradients, slope_of=slope_of)
                 return losses[0]
-        logits = self._forward(x, side, rows=None)
-        slope = slope_of(logits.detach())
-        self._optimiser.differentiate(logits, slope=slope)
+        axis: int | None = 0
+        if len(x) == 1:
+            x, side, axis = x[0], None if side is None else side[0], None
+        logits = self._call(leaves, x, side, start=self._start(0), axis=axis)
+        slope = slope_of(logits.detach().transpose(1, 2))
+        self._optimiser.differentiate(logits, slope=slope.transpose(1, 2))
         return losses[0]
 
-    def _read(self, index: Tensor, *, columns: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Returns the inputs (K, B, ...) at `index`, those of the side network, and the labels (K, B)."""
-        readers = [self._members[member].reader for member in self._rows[: len(index)]]
+    def _read(self, index: Tensor, *, columns: Tensor, rows: Sequence[int]) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Returns the inputs (R, B, ...) at `index`, those of the side network, and the labels (R, B), for R `rows`."""
+        readers = [self._members[self._rows[row]].reader for row in rows]
         parts: list[tuple[Tensor, Tensor | None, Tensor]] = []
-        groups = [[row for row, reader in enumerate(readers) if reader == name] for name in dict.fromkeys(readers)]
-        for rows in groups:
-            inputs = self._open(self._members[self._rows[rows[0]]], name="train", start=self._start(rows[0]))
-            mine = index if len(groups) == 1 else index[rows]
+        groups = [[at for at, reader in enumerate(readers) if reader == name] for name in dict.fromkeys(readers)]
+        for own in groups:
+            row = rows[own[0]]
+            inputs = self._open(self._members[self._rows[row]], name="train", start=self._start(row))
+            mine = index if len(groups) == 1 else index[own]
             flat = mine.flatten().to(self._device)
             offsets = None
             if self._plan.augment_shift:
-                wanted = columns[rows][:, None].expand(-1, 2, -1)
-                offsets = self._offsets[rows].gather(2, wanted).transpose(0, 1).flatten(1)
+                wanted = columns[own][:, None].expand(-1, 2, -1)
+                offsets = self._offsets[[rows[at] for at in own]].gather(2, wanted).transpose(0, 1).flatten(1)
             x, side = inputs.get(flat, offsets=offsets)
             shaped = None if side is None else side.view(*mine.shape, *side.shape[1:])
             parts.append((x.view(*mine.shape, *x.shape[1:]), shaped, inputs.labels[flat].view(mine.shape)))
         if len(parts) == 1:
             return parts[0]
-        back = torch.tensor([row for rows in groups for row in rows]).argsort()
+        back = torch.tensor([at for own in groups for at in own]).argsort()
         sides = [part[1] for part in parts if part[1] is not None]
         x = torch.cat([part[0] for part in parts])[back]
         return x, torch.cat(sides)[back] if sides else None, torch.cat([part[2] for part in parts])[back]
 
-    def _forward(self, x: Tensor, side: Tensor | None, *, rows: Sequence[int] | None) -> Tensor:
-        """Returns logits (K, B, C) of all members for inputs (K or 1, B, ...), or of those at `rows` for (B, ...).
-
-        Logits of classes that a member does not have are −∞.
-        """
-        start = self._start(0 if rows is None else rows[0])
-        leaves, classes = self._optimiser.parameters, self._classes
-        if rows is not None:
-            leaves, classes = {name: leaf[rows] for name, leaf in leaves.items()}, classes[rows]
-
-        if rows is None and len(x) == 1:
-            x, side = x[0], None if side is None else side[0]
-            is_shared = True
-        else:
-            is_shared = rows is not None
+    def _predict(self, x: Tensor, side: Tensor | None, *, rows: Sequence[int]) -> Tensor:
+        """Returns logits (K, C, B) of the members at `rows` for inputs (B, ...) that they share."""
+        start, leaves = self._start(rows[0]), self._optimiser.parameters
+        if len(rows) < len(self._rows):
+            leaves = {name: leaf[rows] for name, leaf in leaves.items()}
         if start == self._stage_count and side is None:
-            return self._masked(head_logits(x, leaves["head.weight"], leaves["head.bias"]), classes)
-        if self._products is not None and start == self._plan.cut:
-            x, side = (x[None], None if side is None else side[None]) if is_shared else (x, side)
-            return self._masked(self._products.logits(x, side, leaves), classes)
+            logits = head_logits(x, leaves["head.weight"], leaves["head.bias"])
+        elif self._products is not None and start == self._plan.cut:
+            logits = self._products.logits(x[None], None if side is None else side[None], leaves)
+        else:
+            logits = self._call(leaves, x, side, start=start, axis=None).transpose(1, 2)
+        return self._masked(logits, self._classes[rows])
+
+    def _call(
+        self, leaves: Mapping[str, Tensor], x: Tensor, side: Tensor | None, *, start: int, axis: int | None
+    ) -> Tensor:
+        """Returns logits (K, B, C) for inputs (K, B, ...); for (B, ...) that all share if `axis` is None."""
 
         def call(weights: dict[str, Tensor], x: Tensor, side: Tensor | None) -> Tensor:
             logits: Tensor = torch.func.functional_call(self._vmapped, weights, (x, start, side), tie_weights=False)
             return logits
 
-        axis = None if is_shared else 0
-        logits: Tensor = torch.func.vmap(call, in_dims=(0, axis, None if side is None else axis))(dict(leaves), x, side)
-        return logits if rows is None else self._masked(logits, classes)
+        axes = (0, axis, None if side is None else axis)
+        logits: Tensor = torch.func.vmap(call, in_dims=axes)(dict(leaves), x, side)
+        return logits
 
     def _masked(self, logits: Tensor, classes: Tensor) -> Tensor:
-        if int(classes.min()) == logits.shape[2]:
+        """Returns logits (K, C, B) with −∞ for the classes that a member does not have."""
+        if int(classes.min()) == logits.shape[1]:
             return logits
-        absent = torch.arange(logits.shape[2])[None, None] >= classes[:, None, None]
+        absent = torch.arange(logits.shape[1])[None, :, None] >= classes[:, None, None]
         return logits.masked_fill(absent.to(self._device), -math.inf)
 
     @torch.no_grad()
@@ -347,8 +359,8 @@ class Stack:
         for begin in range(0, len(inputs), step):
             index = torch.arange(begin, min(begin + step, len(inputs)), device=self._device)
             x, side = inputs.get(index)
-            chunks.append(self._forward(x, side, rows=rows))
-        logits = torch.cat(chunks, dim=1)
+            chunks.append(self._predict(x, side, rows=rows))
+        logits = torch.cat(chunks, dim=2).transpose(1, 2).contiguous()  # an argmax over strides takes ten times as long
         members = [int(self._rows[row]) for row in rows]
         self._work_evaluations[members] += 1
         scores: dict[int, float | TrialFailure] = {}

@@ -1,6 +1,7 @@
 """The members of a stack, and what is made of all of them together; K members."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -75,3 +76,10 @@ def rate_table(members: Sequence[StackMember], *, steps: npt.NDArray[np.int64]) 
     for row, values in zip(table, rates, strict=True):
         row[: len(values)] = values
     return table
+
+
+def runs_of(members: Sequence[StackMember]) -> Sequence[slice]:
+    """Returns runs of neighbours that read the same examples in each step, all members in order."""
+    read = [(member.seed, member.reader) for member in members]
+    ends = [end for end, (before, after) in enumerate(itertools.pairwise(read), 1) if before != after]
+    return [slice(begin, end) for begin, end in itertools.pairwise([0, *ends, len(read)])]

@@ -34,6 +34,8 @@ LONG_S: Final = 0.15
 SMALLEST: Final = 16
 """Members of a full stack, however large: with fewer, its steps are short beside what each takes to start."""
 LARGEST: Final = 128
+MOVED_SHARE: Final = 5
+"""The end of a stack moves by this share of a stack at most, one in so many, to where another seed begins."""
 TOLERANCE: Final = 1e-3
 """Relative difference of the mean training loss after the first epochs at which a tier is turned off."""
 
@@ -167,10 +169,22 @@ def _most_members(parameter_count: int) -> int:
 def _stacks(members: Sequence[TrialSpec], *, most: int, workers: int) -> Sequence[UnitSpec]:
     """Returns stacks of about equal size, with all workers busy to the end.
 
-    Trials of one seed see the same examples in each step, which a stack then reads once: so these come together.
+    Trials of one seed see the same examples in each step, which a stack then reads once: so these come together, and
+    a stack ends where a seed does if that is near.
     """
-    ordered = sorted(members, key=lambda spec: (spec.target.id, spec.pair.source, spec.seed))
+    ordered = sorted(members, key=_examples)
     least = math.ceil(len(ordered) / most)
     count = min(len(ordered), math.ceil(least / workers) * workers)
-    ends = [round(len(ordered) * index / count) for index in range(count + 1)]
-    return [unit_of(ordered[begin:end]) for begin, end in itertools.pairwise(ends)]
+    changes = [index for index in range(1, len(ordered)) if _examples(ordered[index - 1]) != _examples(ordered[index])]
+    most_moved = len(ordered) // (MOVED_SHARE * count)
+    ends = {0, len(ordered)}
+    for index in range(1, count):
+        even = round(len(ordered) * index / count)
+        nearest = min(changes, key=lambda change: abs(change - even), default=even)
+        ends.add(nearest if abs(nearest - even) <= most_moved else even)
+    return [unit_of(ordered[begin:end]) for begin, end in itertools.pairwise(sorted(ends))]
+
+
+def _examples(spec: TrialSpec) -> tuple[str, str, int]:
+    """Returns what is equal for trials that read the same examples in each step."""
+    return spec.target.id, spec.pair.source, spec.seed

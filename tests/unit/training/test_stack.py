@@ -169,6 +169,28 @@ def test_sources_targets_and_numbers_of_classes_may_differ(name):
         assert_same(shown[k], ends[k], expected[k], tolerance=1e-9)
 
 
+@pytest.mark.parametrize("name", ["linear_probe", "full_finetune"])
+@pytest.mark.parametrize("seeds", [(3,) * 8, (1, 1, 1, 1, 1, 2, 2, 2)])
+def test_members_of_one_seed_share_what_they_read_and_have_their_own_numbers(name, seeds):
+    data = table_data(count=12)
+    plans = [
+        dataclasses.replace(PLANS[name], optimiser=dataclasses.replace(PLANS[name].optimiser, learning_rate=rate))
+        for rate in (1e-3, 2e-3, 3e-3, 5e-3, 1e-2, 2e-2, 3e-2, 5e-2)
+    ]
+
+    def planned_for(k):
+        return planned_of(plans[k], seed=seeds[k], dtype=torch.float64)
+
+    stack = Stack([member_of(planned_for(k), data, seed=seeds[k]) for k in range(8)])
+    dropped = (1, 6)
+    stack.drop(dropped)
+    shown, ends = finish_stack(stack)
+
+    for k in range(8):
+        if k not in dropped:
+            assert_same(shown[k], ends[k], alone(planned_for(k), data, seed=seeds[k]), tolerance=1e-9)
+
+
 def test_a_member_that_diverges_ends_alone_and_leaves_the_others_bit_identical():
     data = table_data()
     plan = PLANS["full_finetune"]

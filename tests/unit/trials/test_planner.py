@@ -62,6 +62,19 @@ def test_a_stack_is_shared_out_among_the_workers(digits, environment, measured):
     assert [len(unit.members) for unit in units] == [5, 5]
 
 
+@pytest.mark.parametrize(("of_first_seed", "sizes"), [(11, [11, 9]), (15, [10, 10])])
+def test_a_stack_ends_where_a_seed_does_if_that_is_near(digits, environment, measured, of_first_seed, sizes):
+    rates = [0.001 * (1 + index) for index in range(20)]
+    specs = [
+        spec_for("linear_probe", target=digits, seed=int(index >= of_first_seed), learning_rate=rate)
+        for index, rate in enumerate(rates)
+    ]
+
+    units = UnitPlanner(environment=environment).units(specs[::-1], workers=2)
+
+    assert [len(unit.members) for unit in units] == sizes
+
+
 def test_numbers_that_differ_turn_stacking_off_loudly(digits, environment, measured, caplog):
     with caplog.at_level(logging.WARNING):
         units = UnitPlanner(environment=environment).units(many("bias_only", digits, 3), workers=1)
