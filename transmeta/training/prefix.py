@@ -30,6 +30,8 @@ DISK_BYTES: Final = 4 * 2**30
 MEMORY_BYTES: Final = 512 * 2**20
 DISK_BYTES_PER_S: Final = 2e8
 """About what a disk takes; what is computed faster than it is written is not written."""
+BUSY: Final = -1
+"""In place of the file of a lock that another process holds."""
 STALE_S: Final = 3600.0
 """Unfinished files older than this are those of writers that were killed; what was not worth a file may be by now."""
 
@@ -63,7 +65,7 @@ class PrefixKey:
     dtype: str = "float32"
     device: str = "cpu"
     library: str = str(torch.__version__)
-    preprocessing: int = 1
+    preprocessing: int = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +99,9 @@ class SplitPrefix:
         """Returns what `get` would, if it is in memory."""
         return self.cache.at_hand(dataclasses.replace(self.key, split=split, start=start))
 
-    def get(self, split: str, *, start: int, compute: Callable[[], Tensor]) -> Tensor:
-        """Returns the output of the first `start` stages for the split of that name."""
-        return self.cache.get(dataclasses.replace(self.key, split=split, start=start), compute)
+    def get(self, split: str, *, start: int, compute: Callable[[], Tensor], waits: bool = True) -> Tensor | None:
+        """Returns the output of the first `start` stages for the split of that name; arguments as in the cache."""
+        return self.cache.get(dataclasses.replace(self.key, split=split, start=start), compute, waits=waits)
 
 
 @final
@@ -129,8 +131,12 @@ class PrefixCache:
         """Returns the tensor of `key` if it is in memory, without counting that as use."""
         return self._kept.get(codec.digest(key))
 
-    def get(self, key: PrefixKey, compute: Callable[[], Tensor]) -> Tensor:
-        """Returns the tensor of `key`, by `compute` where it is not at hand; not to be written to."""
+    def get(self, key: PrefixKey, compute: Callable[[], Tensor], *, waits: bool = True) -> Tensor | None:
+        """Returns the tensor of `key`, by `compute` where it is not at hand; not to be written to.
+
+        Args:
+            waits: whether to wait for another process that is computing it; None is returned otherwise.
+        """
         name = codec.digest(key)
         with self._lock:
             if (kept := self._kept.get(name)) is not None:
@@ -138,18 +144,24 @@ class PrefixCache:
         if kept is not None:
             self._count(memory_hits=1)
             return kept
-        tensor = self._on_disk(name, compute) if self._folder is not None and key.start else self._computed(compute)
-        self._keep(name, tensor)
+        if self._folder is not None and key.start:
+            tensor = self._on_disk(name, compute, waits=waits)
+        else:
+            tensor = self._computed(compute)
+        if tensor is not None:
+            self._keep(name, tensor)
         return tensor
 
-    def _on_disk(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+    def _on_disk(self, name: str, compute: Callable[[], Tensor], *, waits: bool) -> Tensor | None:
         assert self._folder is not None
         path = self._folder / f"{name}{SUFFIX}"
         if (found := self._read(path)) is not None:
             return found
         if not self._is_writable:
             return self._computed(compute)
-        with self._locked(name) as lock:
+        with self._locked(name, waits=waits) as lock:
+            if lock is BUSY:
+                return None
             if (found := self._read(path)) is not None:  # somebody else has computed it meanwhile
                 return found
             if not _is_passed_over(lock):
@@ -230,8 +242,11 @@ class PrefixCache:
                 self._kept.popitem(last=False)
 
     @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[int | None]:
-        """Holds the lock of a tensor, which ends with the process; yields its file, or None where locks do not work."""
+    def _locked(self, name: str, *, waits: bool) -> Iterator[int | None]:
+        """Holds the lock of a tensor, which ends with the process; yields its file, or None where locks do not work.
+
+        Yields `BUSY` if another process holds it and this one is not to wait.
+        """
         assert self._folder is not None
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -240,12 +255,14 @@ class PrefixCache:
             yield None
             return
         try:
-            is_held = True
+            found: int | None = handle
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                fcntl.flock(handle, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found = BUSY
             except OSError:
-                is_held = False
-            yield handle if is_held else None
+                found = None
+            yield found
         finally:
             os.close(handle)
 

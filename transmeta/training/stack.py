@@ -16,7 +16,7 @@ from torch import Tensor
 from transmeta.errors import TrialFailure
 from transmeta.training.fit import FitReport, Work, diverged, is_evaluated
 from transmeta.training.heads import head_logits, loss_and_slope, write_head_gradients
-from transmeta.training.inputs import Inputs, draw_offsets
+from transmeta.training.inputs import Inputs, draw_offsets, open_shared
 from transmeta.training.metric import evaluate_stacked
 from transmeta.training.planned import NO_GRADIENT
 from transmeta.training.products import PatchInputs, as_products
@@ -169,7 +169,7 @@ class Stack:
         key = (member.reader, name, start)
         if key not in self._inputs:
             self._inputs = {k: v for k, v in self._inputs.items() if k[2] == start}
-            inputs = member.open_inputs(name, start)
+            inputs = open_shared(member.open_inputs, name=name, start=start)
             products = self._products if start == self._plan.cut else None
             self._inputs[key] = inputs if products is None else PatchInputs(inputs, products=products)
         return self._inputs[key]

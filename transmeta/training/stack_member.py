@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from torch.nn import functional
 from transmeta.core.task import Metric
 from transmeta.training.data import TaskData
 from transmeta.training.fit import rates_of
-from transmeta.training.inputs import Inputs
+from transmeta.training.inputs import OpenInputs
 from transmeta.training.planned import PlannedModel
 from transmeta.training.stacked_adamw import StackedGroup
 
@@ -26,7 +26,7 @@ class StackMember:
         planned: ready to be fitted; members may share the modules that they do not train.
         values: name → initial weights of what is trained.
         reader: equal for members that read the same data through the same frozen stages.
-        open_inputs: (split name, number of frozen stages) → the examples as the first trainable stage takes them.
+        open_inputs: opens what the member reads.
     """
 
     planned: PlannedModel
@@ -35,7 +35,7 @@ class StackMember:
     seed: int
     values: Mapping[str, Tensor]
     reader: str
-    open_inputs: Callable[[str, int], Inputs]
+    open_inputs: OpenInputs
 
 
 def initial_values(members: Sequence[StackMember], *, device: torch.device) -> Mapping[str, Tensor]:

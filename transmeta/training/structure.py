@@ -30,6 +30,11 @@ class Structure:
     batch_size: int
 
     @property
+    def is_head_only(self) -> bool:
+        """Whether nothing but a head is trained."""
+        return not self.trainable and not self.additions
+
+    @property
     def key(self) -> str:
         """Short text that is equal for equal structures."""
         return codec.digest(self)

@@ -17,7 +17,7 @@ FILE: Final = "costs.json"
 MARGIN: Final = 0.8
 """A stack has to be faster by more than the noise of a measurement."""
 
-STEPS: Final = 2
+STEPS: Final = 3
 """Raised whenever a stack's step is made another way: what was measured before is measured again."""
 
 logger = logging.getLogger(__name__)

@@ -165,7 +165,7 @@ class _Builder:
             self._prefixes[where] = shared_prefix(plan, card=card, target=spec.target, environment=self._environment)
         prefix = self._prefixes[where]
 
-        def open_inputs(name: str, start: int) -> Inputs:
+        def open_inputs(name: str, start: int, waits: bool) -> Inputs:
             return Inputs(
                 {"train": data.train, "validation": data.validation, "test": data.test}[name],
                 model=planned.model,
@@ -176,6 +176,7 @@ class _Builder:
                 device=trial_device(),
                 name=name,
                 prefix=prefix,
+                waits=waits,
             )
 
         member = StackMember(

@@ -67,7 +67,7 @@ def test_many_penalties_run_the_frozen_stages_once(models, greek, digits_data, m
     data = dataclasses.replace(digits_data, train=dataclasses.replace(digits_data.train))  # a split of its own
     read: list[int] = []
     fill = Inputs._fill
-    monkeypatch.setattr(Inputs, "_fill", lambda self: (read.append(len(self)), fill(self))[1])
+    monkeypatch.setattr(Inputs, "_fill", lambda self, **how: (read.append(len(self)), fill(self, **how))[1])
     for penalty in (1e-4, 1e-3, 1e-2):
         plan = dataclasses.replace(RIDGE, ridge=Ridge(penalty=penalty))
         finish(fit_of(planned(plan, card=greek, models=models), data))

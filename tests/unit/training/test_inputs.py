@@ -1,4 +1,5 @@
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -221,3 +222,29 @@ def test_offsets_depend_on_the_generator_alone_and_cover_both_directions():
     assert torch.equal(first, again)
     assert first.unique().tolist() == [0, 1, 2, 3, 4]
     assert not torch.equal(first[0], first[1])
+
+
+class _Splits:
+    """Opens splits, those named `late` only for who waits, and notes what was asked for."""
+
+    def __init__(self, late):
+        self.asked = []
+        self._late = late
+
+    def __call__(self, name, start, waits):
+        self.asked.append((name, waits))
+        return types.SimpleNamespace(is_late=name in self._late and not waits, name=name)
+
+
+@pytest.mark.parametrize(
+    ("late", "asked"),
+    [
+        ((), [("train", False)]),
+        (("train",), [("train", False), ("validation", False), ("test", False), ("train", True)]),
+    ],
+)
+def test_while_others_compute_a_split_the_next_ones_are_computed(late, asked):
+    splits = _Splits(late)
+
+    assert inputs.open_shared(splits, name="train", start=1).name == "train"
+    assert splits.asked == asked

@@ -305,6 +305,26 @@ def test_processes_that_ask_together_compute_once(tmp_path):
     assert len(list(marks.iterdir())) == 1
 
 
+def test_who_does_not_wait_is_told_that_another_process_computes(tmp_path):
+    folder, marks = tmp_path / "cache", tmp_path / "marks"
+    marks.mkdir()
+    process = multiprocessing.get_context("fork").Process(target=hang_in_process, args=(str(folder), str(marks)))
+    process.start()
+    while not (marks / "began").exists():
+        time.sleep(0.01)
+
+    cache = PrefixCache(folder)
+    busy = cache.get(KEY, refuse, waits=False)
+    other = cache.get(key(2), Slow(2.0), waits=False)
+    process.kill()
+    process.join()
+
+    assert busy is None
+    assert other is not None
+    assert other[0] == 2.0
+    assert cache.get(KEY, Slow(3.0), waits=False)[0] == 3.0, "the lock ended with its process"
+
+
 @pytest.mark.parametrize(
     ("hang", "unfinished"), [(hang_in_process, 0), (hang_while_writing, 1)], ids=["computing", "writing"]
 )

@@ -95,7 +95,7 @@ def planned_of(plan, card, make, *, seed, rate=1.0):
 
 
 def member_of(planned, data, *, seed) -> StackMember:
-    def open_inputs(name: str, start: int) -> Inputs:
+    def open_inputs(name: str, start: int, waits: bool = True) -> Inputs:
         return Inputs(
             getattr(data, name),
             model=planned.model,

@@ -71,7 +71,7 @@ def planned_of(plan, *, seed=0, source=0, classes=2, dtype=torch.float32) -> Pla
 
 
 def member_of(planned, data, *, seed=0, reader="one", metric=ACCURACY, values=None) -> StackMember:
-    def open_inputs(name: str, start: int) -> Inputs:
+    def open_inputs(name: str, start: int, waits: bool = True) -> Inputs:
         return Inputs(
             getattr(data, name),
             model=planned.model,
