@@ -13,7 +13,7 @@ from typing import Final
 from throughput_parts.arena import Measured, Running, opening_of, started
 from throughput_parts.messages import RIVALS, Contender, Kind, Request
 from throughput_parts.report import Row, short
-from throughput_parts.rounds import Bench, measure
+from throughput_parts.rounds import Bench, measure, started_rivals
 from throughput_parts.tiers import by_members
 from throughput_parts.tree import Footprint, footprint
 from throughput_parts.workloads import WORKLOADS, Workload, specs_of, target_of
@@ -110,19 +110,20 @@ def by_length(bench: Bench) -> list[Json]:
     """The ratio to the rivals against what one trial costs in training."""
     few = dataclasses.replace(bench.scale, rounds=1, rival_rounds=1, plain_trials=4, tuned_trials=4)
     rows: list[Json] = []
-    for workload in LENGTHS:
-        sides = measure(workload, bench=dataclasses.replace(bench, scale=few))
-        trials = min(workload.trials, bench.scale.most)
-        rates = {contender: trials / side.seconds_for(trials) for contender, side in sides.items()}
-        ours = rates[Contender.OURS]
-        row: Row = {
-            "trial": workload.name,
-            "our CPU s per trial": round(sides[Contender.OURS].cpu_s_for(1), 4),
-            "ours_per_s": round(ours, 3),
-            **{f"vs {contender.value}": round(ours / rates[contender], 2) for contender in RIVALS},
-        }
-        rows.append(row)
-        print(f"{workload.name}: {row}", file=sys.stderr, flush=True)
+    with started_rivals(bench) as rivals:
+        for workload in LENGTHS:
+            sides = measure(workload, bench=dataclasses.replace(bench, scale=few), rivals=rivals)
+            trials = min(workload.trials, bench.scale.most)
+            rates = {contender: trials / side.seconds_for(trials) for contender, side in sides.items()}
+            ours = rates[Contender.OURS]
+            row: Row = {
+                "trial": workload.name,
+                "our CPU s per trial": round(sides[Contender.OURS].cpu_s_for(1), 4),
+                "ours_per_s": round(ours, 3),
+                **{f"vs {contender.value}": round(ours / rates[contender], 2) for contender in RIVALS},
+            }
+            rows.append(row)
+            print(f"{workload.name}: {row}", file=sys.stderr, flush=True)
     return rows
 
 

@@ -2,8 +2,8 @@
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -108,18 +108,29 @@ def scaled_wall_s(reply: Reply, *, trials: int, slots: int = SLOTS) -> float:
     return reply.wall_s + (trials - len(ended)) * pace_s
 
 
-def measure(workload: Workload, *, bench: Bench, shared: Mapping[Contender, Side] | None = None) -> Sides:
-    """Returns what each contender showed.
+@contextmanager
+def started_rivals(bench: Bench) -> Iterator[Mapping[Contender, Running]]:
+    """Starts the rivals, once for all workloads: they keep nothing between runs but Ray."""
+    with ExitStack() as stack:
+        yield {contender: stack.enter_context(_start(contender, bench)) for contender in RIVALS}
+
+
+def measure(
+    workload: Workload,
+    *,
+    bench: Bench,
+    rivals: Mapping[Contender, Running],
+    shared: Mapping[Contender, Side] | None = None,
+) -> Sides:
+    """Returns what each contender showed; ours is started anew.
 
     Args:
         shared: the rivals' runs of a workload with the same trials; None to run them.
     """
-    with ExitStack() as stack:
-        ours = stack.enter_context(_start(Contender.OURS, bench))
+    if shared is not None:
+        rivals = {}
+    with _start(Contender.OURS, bench) as ours:
         cold = _ours(ours, workload, round=COLD_ROUND, bench=bench)
-        rivals: dict[Contender, Running] = {}
-        if shared is None:
-            rivals = {contender: stack.enter_context(_start(contender, bench)) for contender in RIVALS}
         runs: dict[Contender, list[Measured]] = {contender: [] for contender in Contender}
         for round in range(bench.scale.rounds):
             runs[Contender.OURS].append(_ours(ours, workload, round=round, bench=bench))

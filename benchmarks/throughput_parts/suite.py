@@ -7,7 +7,7 @@ from pathlib import Path
 
 from throughput_parts.messages import Contender
 from throughput_parts.report import Row, row_of
-from throughput_parts.rounds import FULL, QUICK, Bench, Side, measure
+from throughput_parts.rounds import FULL, QUICK, Bench, Side, measure, started_rivals
 from throughput_parts.workloads import WORKLOADS, missing
 from transmeta.core.codec import Json
 from transmeta.errors import InputError
@@ -44,24 +44,27 @@ def run(names: Sequence[str] | None, *, bench: Bench) -> tuple[dict[str, Row], d
         raise InputError(f"workload {unknown[0]}: there is none; choose of {', '.join(WORKLOADS)}")
     rows: dict[str, Row] = {}
     absent: dict[str, str] = {}
-    rivals: dict[str, Mapping[Contender, Side]] = {}
-    for name in names or WORKLOADS:
-        workload = WORKLOADS[name]
-        reason = missing(workload, models=bench.models)
-        if reason:
-            absent[name] = reason
-            print(f"{name}: skipped; {reason}", file=sys.stderr, flush=True)
-            continue
-        sides = measure(workload, bench=bench, shared=rivals.get(workload.rivals_like or ""))
-        rivals[name] = sides
-        rows[name] = row_of(workload, sides, bench=bench)
-        print(
-            f"{name}: {rows[name]['ours_per_s']}/s, x{rows[name]['vs_plain']} plain, x{rows[name]['vs_tuned']} tuned, "
-            f"score difference {rows[name]['score_difference_max']}",
-            file=sys.stderr,
-            flush=True,
-        )
+    known: dict[str, Mapping[Contender, Side]] = {}
+    with started_rivals(bench) as running:
+        for name in names or WORKLOADS:
+            workload = WORKLOADS[name]
+            reason = missing(workload, models=bench.models)
+            if reason:
+                absent[name] = reason
+                print(f"{name}: skipped; {reason}", file=sys.stderr, flush=True)
+                continue
+            sides = measure(workload, bench=bench, rivals=running, shared=known.get(workload.rivals_like or ""))
+            known[name] = sides
+            rows[name] = row_of(workload, sides, bench=bench)
+            print(f"{name}: {_in_short(rows[name])}", file=sys.stderr, flush=True)
     return rows, absent
+
+
+def _in_short(row: Row) -> str:
+    return (
+        f"{row['ours_per_s']}/s, x{row['vs_plain']} plain, x{row['vs_tuned']} tuned, "
+        f"score difference {row['score_difference_max']}"
+    )
 
 
 def heading(command: str, *, machine: Mapping[str, Json], bench: Bench) -> str:
