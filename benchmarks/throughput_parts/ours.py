@@ -21,8 +21,8 @@ from transmeta.stores.sql import SqlExperienceStore
 from transmeta.strategies.catalogue import SpaceProposer
 from transmeta.workspace import PACKAGED_POLICY, Compute, ExecutorKind, Workspace, code_version
 
-MORE: Final = 8
-"""Suggestions asked for, for each that is wanted: some are of strategies that are not."""
+MORE: Final = 2
+"""Suggestions asked for, for each that is wanted: some are of strategies that are not. As many more, if too few are."""
 
 
 @final
@@ -38,8 +38,13 @@ class Within:
         return self._policy.name
 
     def suggest(self, features: MetaFeatures, history: History, *, count: int, seed: int) -> Sequence[Suggestion]:
-        suggestions = self._policy.suggest(features, history, count=MORE * count, seed=seed)
-        return [item for item in suggestions if item.arm.strategy.name in self._strategies][:count]
+        asked = count
+        while True:
+            asked *= MORE
+            suggestions = self._policy.suggest(features, history, count=asked, seed=seed)
+            wanted = [item for item in suggestions if item.arm.strategy.name in self._strategies]
+            if len(wanted) >= count or len(suggestions) < asked:
+                return wanted[:count]
 
 
 @final

@@ -86,7 +86,7 @@ _WORKLOADS: Final = (
              params={"epochs": 20}, bars=Bars(plain=250, tuned=5, stretch=25), target="digits-table@25",
              batch=64, note="80 steps"),
     Workload(name="cnn_full_64", strategy=batch64.NAME, source="icons", trials=64, rates=(2e-4, 1e-3),
-             params={"epochs": 16}, bars=Bars(plain=15, tuned=1.3, stretch=3), quick_trials=24,
+             params={"epochs": 16}, bars=Bars(plain=15, tuned=1.3, stretch=3), quick_trials=16,
              batch=64, note="32 steps"),
     Workload(name="mixed_search_200", strategy="", source="", trials=200, rates=(0, 0), params={},
              bars=Bars(plain=60, tuned=4, stretch=8), kind=Kind.SEARCH, quick_trials=48,
