@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 from throughput_parts.arena import Measured, Running, opening_of, started
+from throughput_parts.caching import by_targets
 from throughput_parts.messages import RIVALS, Contender, Kind, Request
 from throughput_parts.report import Row, short
 from throughput_parts.rounds import Bench, measure, started_rivals
@@ -132,6 +133,7 @@ CURVES: Final[Mapping[str, Callable[[Bench], list[Json]]]] = {
     "workers": by_workers,
     "length": by_length,
     "members": by_members,
+    "targets": by_targets,
 }
 
 
