@@ -18,8 +18,16 @@ class StrategySpec:
     params: Params
 
 
+class _WithKey:
+    """Room for a key beside the fields: a policy asks for those of all that it knows at every step of a search."""
+
+    __slots__ = ("_key",)
+
+    _key: str
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
+class Arm(_WithKey):
     """A choice that a policy can make: a source checkpoint (id of its card) and a strategy with its numbers."""
 
     source: str
@@ -28,7 +36,12 @@ class Arm:
     @property
     def key(self) -> str:
         """Text that is equal for equal arms, such as `glyphs-latn|lora|{"rank":4}`."""
-        return f"{self.source}|{self.strategy.name}|{params_key(self.strategy.params)}"
+        try:
+            return self._key
+        except AttributeError:
+            key = f"{self.source}|{self.strategy.name}|{params_key(self.strategy.params)}"
+            object.__setattr__(self, "_key", key)
+            return key
 
 
 class _WithId:

@@ -4,6 +4,7 @@ Letters: T known targets, C configurations, K rungs, M members.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Final, final
 
@@ -14,6 +15,7 @@ from transmeta.core.trial import Arm
 from transmeta.policies.adaptive.cases import Case
 from transmeta.policies.adaptive.costs import CostModel, widened
 from transmeta.policies.adaptive.knowledge import features_of, present_of
+from transmeta.policies.adaptive.named import Named, named_present
 from transmeta.policies.adaptive.posterior import SAMPLES, Beliefs, covariance_of
 from transmeta.policies.adaptive.protocol import Array, Curves, Flags, Indices, Present
 from transmeta.policies.adaptive.rows import at_rungs, cover, rung_gaps, rung_steps, without_gaps
@@ -74,23 +76,36 @@ class AdaptiveLearned:
         )
 
     def start(
-        self, present: Present, *, seed: int, ratios: Array | None = None, overhead_s: float = 0.0
+        self,
+        present: Present,
+        *,
+        seed: int,
+        ratios: Array | None = None,
+        overhead_s: float = 0.0,
+        is_partial: bool | None = None,
     ) -> AdaptiveSession:
         """Returns a search on the target; deterministic.
 
         Args:
             ratios: log(paid / expected) of full runs so far, which tell how fast this machine is.
             overhead_s: what each run takes beside its cost, where cost counts.
+            is_partial: whether runs may be parts; None for what the knobs say.
         """
         columns = np.flatnonzero(present.is_allowed)
-        features = features_of(self._seen(present), sources=self.sources)
-        everything = np.ones(len(self.rungs), dtype=np.bool_)
-        case = self._case(features, columns, known=everything, members=self._members(features))
+        case = _case_of(self, named_present(present))
         steps = rung_steps(present.steps[columns])
         case = dataclasses.replace(case, steps=steps)
         cost = self.full_cost(present.target_features, ratios=ratios)[columns]
         spending = self._spending(present, columns, steps, cost=cost, overhead_s=overhead_s)
-        return case.session(self.knobs, columns=columns, spending=spending)
+        knobs = self.knobs if is_partial is None else dataclasses.replace(self.knobs, is_partial=is_partial)
+        return case.session(knobs, columns=columns, spending=spending)
+
+    def meet(self, present: Present) -> Case:
+        """Returns what is known of a new target before anything runs on it; its steps are not filled in."""
+        features = features_of(self._seen(present), sources=self.sources)
+        everything = np.ones(len(self.rungs), dtype=np.bool_)
+        columns = np.flatnonzero(present.is_allowed)
+        return self._case(features, columns, known=everything, members=self._members(features))
 
     def case(self, curves: Curves, t: int, *, known: Flags, ensemble: Ensemble | None, inputs: Array | None) -> Case:
         """Returns a known target as if it were new, with the known targets `known` (T,) alone."""
@@ -203,6 +218,12 @@ class AdaptiveLearned:
             return Spending(cumulative=shares, budget=allowance.evaluations or np.inf, cost=cost, is_actual=False)
         cumulative = shares * cost[:, None] + overhead_s
         return Spending(cumulative=cumulative, budget=allowance.cost_s, cost=cost, is_actual=True)
+
+
+@functools.lru_cache(maxsize=4)
+def _case_of(learned: AdaptiveLearned, present: Named[Present]) -> Case:
+    """Returns `meet`, made once for each target: a search asks for suggestions again and again."""
+    return learned.meet(present.value)
 
 
 def _noise(rungs: Array) -> Array:

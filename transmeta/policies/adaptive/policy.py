@@ -1,6 +1,7 @@
 """The adaptive portfolio as a policy of live searches: full runs, started in the order that it would start them in."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Final, final
@@ -13,6 +14,7 @@ from transmeta.core.space import Proposer
 from transmeta.core.trial import Arm, TrialResult, TrialStatus
 from transmeta.policies.adaptive.effects import feature_effects
 from transmeta.policies.adaptive.learned import AdaptiveLearned
+from transmeta.policies.adaptive.named import Named, named_arms, named_features
 from transmeta.policies.adaptive.protocol import Allowance, Array, Flags, Move, Present
 from transmeta.policies.adaptive.rows import SHARES
 from transmeta.policies.adaptive.session import AdaptiveSession
@@ -91,7 +93,7 @@ class AdaptivePolicy:
     def suggest(self, features: MetaFeatures, history: History, *, count: int, seed: int) -> Sequence[Suggestion]:
         """Returns up to `count` arms, best first, then fresh ones."""
         extra = self._unknown(features, history)
-        wide = dataclasses.replace(self, learned=self.learned.with_arms(extra)) if extra else self
+        wide = _widened(self, named_arms(extra)) if extra else self
         now = situation(wide.table, features, history)
         known = wide._known(features, history, now, count=count)
         return known + hand_over(known, features=features, now=now, proposer=self.proposer, count=count, seed=seed)
@@ -106,7 +108,7 @@ class AdaptivePolicy:
         known = self.table.columns()
         sources = {arm.source for arm in self.table.arms}
         cold = sorted(features.pairs.keys() - sources)
-        drawn = self.proposer.propose(sources=cold, count=COLD_ARMS * len(cold), seed=0) if cold else ()
+        drawn = _drawn(self, tuple(cold)) if cold else ()
         tried = [result.spec.arm for result in history]
         return tuple({arm.key: arm for arm in (*drawn, *tried) if arm.key not in known}.values())
 
@@ -129,7 +131,6 @@ class AdaptivePolicy:
         return described if history else self._explained(described, features)
 
     def _session(self, features: MetaFeatures, is_allowed: Flags, *, ratios: Array) -> AdaptiveSession:
-        knobs = dataclasses.replace(self.learned.knobs, is_partial=False)
         names = sorted({name for vector in features.pairs.values() for name in vector})
         present = Present(
             target=features.target_id,
@@ -142,8 +143,7 @@ class AdaptivePolicy:
             },
             allowance=Allowance(cost_s=math.inf if self.is_thrifty else None),
         )
-        learned = dataclasses.replace(self.learned, knobs=knobs)
-        return learned.start(present, seed=0, ratios=ratios, overhead_s=OVERHEAD_S)
+        return self.learned.start(present, seed=0, ratios=ratios, overhead_s=OVERHEAD_S, is_partial=False)
 
     def _ratios(self, features: MetaFeatures, now: Situation) -> Array:
         """Returns the logarithm of what full runs so far have cost over what was expected."""
@@ -192,11 +192,29 @@ class AdaptivePolicy:
     def _shares(self, features: MetaFeatures, now: Situation, is_allowed: Flags) -> Array:
         """Returns how much each known target resembles this one, (T,): by features, and by how it ranks the trials."""
         is_heard = self.learned.heard(np.flatnonzero(is_allowed))
-        near = closeness(distances(self.table.targets, features), tau=NEARNESS) * is_heard
+        near = _closeness(self.table, named_features(features)) * is_heard
         observed = list(now.observed)
         regret = self.learned.whole[:, observed]
         shares = reweighted(near, misranking(regret, now.utility), beta=self.learned.knobs.beta)
         return shares / max(float(shares.sum()), 1e-12)
+
+
+# A search asks for suggestions again and again: what does not change with its trials is made once.
+
+
+@functools.lru_cache(maxsize=4)
+def _widened(policy: AdaptivePolicy, extra: Named[Sequence[Arm]]) -> AdaptivePolicy:
+    return dataclasses.replace(policy, learned=policy.learned.with_arms(extra.value))
+
+
+@functools.lru_cache(maxsize=4)
+def _drawn(policy: AdaptivePolicy, cold: tuple[str, ...]) -> Sequence[Arm]:
+    return policy.proposer.propose(sources=cold, count=COLD_ARMS * len(cold), seed=0)
+
+
+@functools.lru_cache(maxsize=4)
+def _closeness(table: RegretTable, features: Named[MetaFeatures]) -> Array:
+    return closeness(distances(table.targets, features.value), tau=NEARNESS)
 
 
 def _told(table: RegretTable, history: History) -> tuple[Told, ...]:

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from transmeta.core.trial import Arm, StrategySpec, TrialStatus
+from transmeta.policies.adaptive.learned import AdaptiveLearned
 from transmeta.policies.portfolio import PortfolioLearner
 from transmeta.policies.ranking import is_transfer
 from transmeta.policies.table import is_scratch
@@ -194,3 +195,18 @@ def test_what_was_drawn_afresh_tells_about_the_target() -> None:
     assert after.predicted_score is not None
     assert before.predicted_score is not None
     assert after.predicted_score < before.predicted_score
+
+
+def test_a_target_is_met_once_and_again_only_when_it_or_what_is_allowed_changes(monkeypatch) -> None:
+    met: list[str] = []
+    meet = AdaptiveLearned.meet
+    monkeypatch.setattr(AdaptiveLearned, "meet", lambda self, now: (met.append(now.target), meet(self, now))[1])
+    searching = policy()
+
+    first = searching.suggest(present(0.123), (), count=1, seed=0)
+    searching.suggest(present(0.123), [trial("new", first[0].arm, 0.6)], count=2, seed=1)
+    assert met == ["new"]
+
+    searching.suggest(present(-0.123), (), count=1, seed=0)
+    assert met == ["new", "new"]
+    assert searching.suggest(present(0.123), (), count=1, seed=0) == first
