@@ -34,7 +34,7 @@ from transmeta.trials.size import SizeBook
 from transmeta.workspace import Compute, ExecutorKind, Workspace, code_version
 
 DURATION: Final = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
-RESERVE_S: Final = {ExecutorKind.LOCAL: 3.0, ExecutorKind.RAY: 12.0, ExecutorKind.TUNE: 12.0}
+RESERVE_S: Final = {ExecutorKind.LOCAL: 3.0, ExecutorKind.RAY: 12.0, ExecutorKind.TUNE: 12.0, ExecutorKind.TRAIN: 12.0}
 """Seconds kept back for closing the executor, scoring and writing the model."""
 SHORT_S: Final = 45.0
 """Below this, starting Ray costs more than a second core gains."""

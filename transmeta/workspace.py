@@ -43,6 +43,8 @@ class ExecutorKind(StrEnum):
     """On Ray, by resident workers: on the cluster at an address, or on all cores of this machine."""
     TUNE = "tune"
     """On Ray, by Ray Tune, with its schedulers and its reporting."""
+    TRAIN = "train"
+    """On Ray, by Ray Train: one trial after another, each on all the workers; for trials of minutes."""
 
 
 class SchedulerKind(StrEnum):
@@ -60,8 +62,8 @@ class Compute:
 
     Attributes:
         address: of a Ray cluster; None for one of our own on this machine.
-        cpus, gpus: of each trial.
-        workers: trials at once on a cluster of our own; None for one per core.
+        cpus, gpus: of each trial; with TRAIN, of each of its workers.
+        workers: trials at once on a cluster of our own; None for one per core. With TRAIN, the workers of each trial.
     """
 
     executor: ExecutorKind = ExecutorKind.RAY
@@ -86,6 +88,11 @@ class Workspace:
     def models(self) -> Path:
         """Where source models are kept."""
         return self.folder / "models"
+
+    @property
+    def runs(self) -> Path:
+        """Where runs of Ray Train keep their checkpoints; all nodes must see it."""
+        return self.folder / "train"
 
     @property
     def policy_folder(self) -> Path:
@@ -194,7 +201,8 @@ class Workspace:
             InputError: if the executor cannot do what is asked of it.
             UnavailableError: if the cluster is out of reach.
         """
-        with _executor(compute, self.environment(checkpoints=checkpoints), scheduler) as executor:
+        environment = self.environment(checkpoints=checkpoints)
+        with _executor(compute, environment, scheduler, storage=self.runs) as executor:
             yield Workbench(
                 executor=executor,
                 store=store,
@@ -251,7 +259,9 @@ def code_version() -> str:
 
 
 @contextmanager
-def _executor(compute: Compute, environment: Environment, scheduler: SchedulerKind) -> Iterator[TrialExecutor]:
+def _executor(
+    compute: Compute, environment: Environment, scheduler: SchedulerKind, *, storage: Path
+) -> Iterator[TrialExecutor]:
     check_scheduler(scheduler, compute=compute)
     if compute.executor is ExecutorKind.LOCAL:
         if compute.gpus:
@@ -265,10 +275,16 @@ def _executor(compute: Compute, environment: Environment, scheduler: SchedulerKi
         from transmeta.execution.ray.pool import PoolExecutor
         from transmeta.execution.ray.resources import Resources, slots
         from transmeta.execution.ray.schedulers import asha
+        from transmeta.execution.ray.train_executor import TrainExecutor
         from transmeta.execution.ray.tuner import TuneExecutor
 
         resources = Resources(cpus=compute.cpus, gpus=compute.gpus)
-        slots(resources)  # refuses now what no node can give, before anything is computed
+        is_train = compute.executor is ExecutorKind.TRAIN
+        at_least = compute.workers or 1 if is_train else 1
+        slots(resources, workers=at_least)  # refuses now what cannot be had, before anything is computed
+        if is_train:
+            yield TrainExecutor(environment=environment, storage=storage, resources=resources, workers=compute.workers)
+            return
         planner = UnitPlanner(environment=environment)
         if compute.executor is ExecutorKind.TUNE:
             yield TuneExecutor(

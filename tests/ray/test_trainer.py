@@ -14,7 +14,7 @@ import torch
 
 from transmeta.core.plan import OptimiserPlan
 from transmeta.errors import InfeasibleError, NoValidTrialError
-from transmeta.execution.ray import trainer
+from transmeta.execution.ray import train_run
 from transmeta.execution.ray.resources import Resources
 from transmeta.execution.ray.trainer import train_source
 from transmeta.tasks.catalogue import find_task
@@ -63,7 +63,7 @@ def undisturbed(session, tmp_path_factory):
 def in_process(session, monkeypatch):
     """Makes Ray Train run its loop in this process, within milliseconds."""
     local = ray.train.ScalingConfig(num_workers=0)
-    monkeypatch.setattr(trainer, "ScalingConfig", lambda **_: local)
+    monkeypatch.setattr(train_run, "ScalingConfig", lambda **_: local)
 
 
 def test_two_workers_give_the_model_that_one_gives(two_cpus, undisturbed, tmp_path):
@@ -155,7 +155,7 @@ def test_a_training_that_diverges_is_reported_and_not_retried(in_process, tmp_pa
 
 def test_half_a_list_of_checkpoints_that_a_kill_left_behind_does_not_block_the_run(in_process, tmp_path):
     spec = source()
-    torn = tmp_path / "train" / f"source-{spec.model_id}" / trainer.SNAPSHOT
+    torn = tmp_path / "train" / f"source-{spec.model_id}" / train_run.SNAPSHOT
     torn.parent.mkdir(parents=True)
     torn.write_text('{"ray_version": "2.')
 

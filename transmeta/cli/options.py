@@ -23,9 +23,10 @@ def executor_option(default: str, *, on_ray: str = "ray") -> object:
     """
     return typer.Option(
         "--executor",
-        metavar="local|ray|tune",
-        help="Where trials run: one after another in this process; by Ray on all cores or a cluster; or there by Ray "
-        f"Tune. By default {default}. --address, several --workers and --gpus-per-worker mean {on_ray}.",
+        metavar="local|ray|tune|train",
+        help="Where trials run: one after another in this process; by Ray on all cores or a cluster; there by Ray "
+        "Tune; or by Ray Train, one after another, each on all --workers, for trials that take minutes. "
+        f"By default {default}. --address, several --workers and --gpus-per-worker mean {on_ray}.",
     )
 
 
@@ -82,7 +83,13 @@ Address = Annotated[
     str | None,
     typer.Option("--address", help="Ray cluster, such as auto or 10.0.0.1:6379. By default one of our own, here."),
 ]
-Workers = Annotated[int | None, typer.Option("--workers", help="Trials at once on Ray. By default one per core.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        help="Trials at once on Ray, or with --executor train the workers of each trial. By default one per core.",
+    ),
+]
 Cpus = Annotated[float, typer.Option("--cpus-per-worker", help="CPUs of each worker; fractions share one.")]
 Gpus = Annotated[float, typer.Option("--gpus-per-worker", help="GPUs of each worker; fractions share one.")]
 Seed = Annotated[int, typer.Option("--seed", help="Fixes the split of the data and every choice at random.")]

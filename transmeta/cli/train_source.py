@@ -123,7 +123,7 @@ def train_source(
                 trained = train(
                     spec,
                     models=opened.models,
-                    storage=opened.folder / "train",
+                    storage=opened.runs,
                     workers=workers,
                     resources=Resources(cpus=cpus_per_worker, gpus=gpus_per_worker),
                 )

@@ -28,7 +28,7 @@ class Provenance:
     Attributes:
         version: of transmeta, with the commit where known.
         run: name of the run that asked for the trial.
-        executor: `local` or `ray`.
+        executor: `local`, `ray`, `tune` or `train`.
         created_at: UTC, ISO 8601.
     """
 

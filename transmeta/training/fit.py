@@ -333,6 +333,11 @@ def _laid_out(saved: Tensor, *, like: nn.Parameter) -> Tensor:
     return torch.empty_like(like, requires_grad=False).copy_(saved)
 
 
+def is_divisible(plan: TransferPlan) -> bool:
+    """Whether replicas can share the work: probing first is for one device, a head in closed form has no batches."""
+    return plan.probe_epochs == 0 and plan.ridge is None
+
+
 def is_evaluated(epoch: int, *, epochs: int) -> bool:
     """Whether `epoch` of `epochs` is the first to reach another of the evaluations."""
     return epoch * EVALUATIONS // epochs > (epoch - 1) * EVALUATIONS // epochs

@@ -1,7 +1,7 @@
 """What a trial showed so far, what it cost, and the result that it makes, whichever way it is trained."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import final
@@ -60,6 +60,17 @@ class TrialRecord:
     def keeps_model(self) -> bool:
         """Whether the trained model will be asked for."""
         return self._checkpoint_folder is not None
+
+    @property
+    def curve(self) -> tuple[Measurement, ...]:
+        """What it has shown."""
+        return tuple(self._curve)
+
+    def restore(self, curve: Sequence[Measurement], *, is_charged: bool) -> None:
+        """Goes on after `curve`; what that had cost is charged to this process or to another of the same trial."""
+        self._curve = [*curve]
+        if curve and is_charged:
+            self.clock.add(cost_s=curve[-1].cost_s, wall_s=curve[-1].wall_s)
 
     def measured(self, report: FitReport) -> Measurement:
         """Adds to the curve what some epochs showed, and returns it."""

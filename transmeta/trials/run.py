@@ -1,5 +1,6 @@
 """Runs one trial, a few epochs at a time, so that whoever drives it can stop it, share the process, or move it."""
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Final, final
@@ -15,7 +16,7 @@ from transmeta.errors import ConfigError, TrialFailure
 from transmeta.strategies.catalogue import find_strategy
 from transmeta.tasks.catalogue import load_task
 from transmeta.training.data import TaskData
-from transmeta.training.fit import Fit
+from transmeta.training.fit import ALONE, Fit, FitState, Replica
 from transmeta.training.planned import PlannedModel, apply
 from transmeta.training.prefix import PrefixCache, PrefixKey, SplitPrefix
 from transmeta.training.seeding import derive_seed
@@ -28,25 +29,53 @@ FAILURES: Final = (TrialFailure, torch.OutOfMemoryError)
 """What is the strategy's fault, and so a result."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrialState:
+    """All that a trial needs to go on in another process.
+
+    Attributes:
+        curve: what it has shown.
+    """
+
+    fit: FitState
+    curve: tuple[Measurement, ...]
+
+
 @final
 class TrialRun:
     """One trial under way.
 
     Call `advance` until it returns a TrialResult, or `stop` after a Measurement. A strategy's failure is a result.
+    Several processes may run one trial together, each with a `replica` of its own: they advance in step and find the
+    same numbers, and the first of them alone keeps the model.
 
     Args:
         spec: what to run.
         environment: where models are found and results are kept.
+        replica: the share of this process.
+        device: None for the one that this process was given.
 
     Raises:
         InputError, UnsafeFileError: if the task, source or strategy does not exist or cannot be read: the fault of
             whoever made the spec, found before any training.
+        OutOfMemoryError: of one of several replicas. It is no result: the others wait for this one, and whoever
+            started them has to end them.
     """
 
-    def __init__(self, spec: TrialSpec, *, environment: Environment) -> None:
+    def __init__(
+        self,
+        spec: TrialSpec,
+        *,
+        environment: Environment,
+        replica: Replica = ALONE,
+        device: torch.device | None = None,
+    ) -> None:
         self.spec = spec
         self._environment = environment
-        self._record = TrialRecord(spec, checkpoint_folder=environment.checkpoint_folder)
+        self._replica = replica
+        self._device = device or trial_device()
+        self._failures = FAILURES if replica.count == 1 else (TrialFailure,)
+        self._record = TrialRecord(spec, checkpoint_folder=environment.checkpoint_folder if replica.rank == 0 else None)
         self._failure: TrialFailure | None = None
         self._planned: PlannedModel | None = None
         self._fit: Fit | None = None
@@ -56,7 +85,7 @@ class TrialRun:
             try:
                 self._planned, self._fit = self._open()
                 self._record.parameter_count = self._planned.parameter_count
-            except FAILURES as failure:
+            except self._failures as failure:
                 self._failure = TrialFailure(str(failure))
 
     def _open(self) -> tuple[PlannedModel, Fit]:
@@ -70,7 +99,8 @@ class TrialRun:
             self._data,
             metric=spec.target.metric,
             seed=derive_seed(spec.seed, "fit"),
-            device=trial_device(),
+            replica=self._replica,
+            device=self._device,
             prefix=shared_prefix(plan, card=card, target=spec.target, environment=self._environment),
         )
         return planned, fit
@@ -90,7 +120,7 @@ class TrialRun:
                     test_score = self._fit.score(self._data.test, name="test")
                 else:
                     report, test_score = self._fit.advance(), None
-        except FAILURES as failure:
+        except self._failures as failure:
             return self._record.result(TrialStatus.FAILED, reason=str(failure))
         if test_score is None:
             return self._record.measured(report)
@@ -99,6 +129,17 @@ class TrialRun:
     def stop(self, *, reason: str) -> TrialResult:
         """Ends the trial early and returns its result: STOPPED, its curve so far."""
         return self._record.result(TrialStatus.STOPPED, reason=reason, checkpoint=self._keep())
+
+    def state(self) -> TrialState:
+        """Returns a copy of all that the trial needs to go on; not of one that has failed."""
+        assert self._fit is not None, "a trial that could not be opened has no state"
+        return TrialState(fit=self._fit.state(), curve=self._record.curve)
+
+    def restore(self, state: TrialState) -> None:
+        """Goes on from the state of a run of the same spec, with any number of replicas."""
+        assert self._fit is not None, "what has a state could be opened"
+        self._fit.restore(state.fit)
+        self._record.restore(state.curve, is_charged=self._replica.rank == 0)
 
     def _keep(self) -> str | None:
         if self._planned is None:

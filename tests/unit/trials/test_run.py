@@ -14,6 +14,7 @@ from transmeta.errors import ConfigError, UnknownNameError, UnsafeFileError
 from transmeta.models.library import ModelLibrary, save_model
 from transmeta.strategies.catalogue import strategy_names
 from transmeta.training.checkpoint import WEIGHTS
+from transmeta.training.fit import Fit, Replica
 from transmeta.trials.environment import Environment
 from transmeta.trials.predict import AdaptedModel
 from transmeta.trials.run import TrialRun, cached_data, prefix_cache
@@ -288,3 +289,45 @@ def test_what_trials_share_of_frozen_stages_does_not_change_their_numbers(name, 
 
     assert numbers(first) == numbers(plain)
     assert numbers(from_disk) == numbers(plain)
+
+
+@pytest.mark.parametrize("name", ["full_finetune", "lp_ft", "ridge_probe"])
+def test_a_trial_goes_on_from_its_state_with_the_numbers_of_an_undisturbed_one(name, digits, environment):
+    spec = spec_for(name, target=digits)
+    curve, undisturbed = run_to_end(spec, environment)
+    first = TrialRun(spec, environment=environment)
+    for _ in range(max(1, len(curve) - 1)):
+        first.advance()
+
+    second = TrialRun(spec, environment=environment)
+    second.restore(first.state())
+    steps = []
+    while not isinstance(steps[-1] if steps else None, TrialResult):
+        steps.append(second.advance())
+
+    assert numbers(steps[-1]) == numbers(undisturbed)
+    assert steps[-1].cost_s >= first.state().curve[-1].cost_s
+
+
+def test_memory_that_one_of_several_replicas_lacks_is_not_a_result(digits, environment, monkeypatch):
+    def exhausted(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Fit, "advance", exhausted)
+    spec = spec_for("full_finetune", target=digits)
+    alone = TrialRun(spec, environment=environment)
+    one_of_two = TrialRun(spec, environment=environment, replica=Replica(rank=1, count=2))
+
+    assert alone.advance().status is TrialStatus.FAILED
+    with pytest.raises(torch.OutOfMemoryError):
+        one_of_two.advance()
+
+
+def test_the_first_replica_alone_keeps_the_model(digits, keeping):
+    spec = spec_for("ridge_probe", target=digits)
+    run = TrialRun(spec, environment=keeping, replica=Replica(rank=1, count=2))
+    while not isinstance(step := run.advance(), TrialResult):
+        pass
+
+    assert step.status is TrialStatus.COMPLETED
+    assert step.checkpoint is None

@@ -1,13 +1,11 @@
 """Source training by Ray Train: any number of workers, resumed from the last epoch after a worker is lost."""
 
 import dataclasses
-import json
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from transmeta.execution.ray import session  # noqa: F401  # sets Ray's environment before Ray is imported
@@ -16,23 +14,26 @@ from transmeta.execution.ray import session  # noqa: F401  # sets Ray's environm
 import ray.train
 import torch
 from ray.exceptions import RayError
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
-from torch import nn
 
 from transmeta.core import codec
 from transmeta.core.model import ModelCard
 from transmeta.errors import NoValidTrialError, TrialFailure, UnavailableError, UnsafeFileError
 from transmeta.execution.ray.resources import Resources, slots
-from transmeta.training.checkpoint import META, read_checkpoint, write_checkpoint
-from transmeta.training.fit import FitState, Replica
+from transmeta.execution.ray.train_run import (
+    STATE,
+    drop_torn_snapshot,
+    last_line,
+    own_device,
+    own_replica,
+    report_with_checkpoint,
+    restored,
+    torch_trainer,
+)
+from transmeta.training.checkpoint import META, read_checkpoint
+from transmeta.training.fit import FitState
 from transmeta.trials.source import SourceSpec, open_source_training
 
 MAX_FAILURES: Final = 3
-STATE: Final = "state"
-"""Folder of our own checkpoint inside one of Ray's."""
-SNAPSHOT: Final = "checkpoint_manager_snapshot.json"
-"""Ray's list of a run's checkpoints."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,15 +93,22 @@ def train_source(
     name = f"source-{spec.model_id}"
     progress = _finished(storage / name, epochs=spec.optimiser.epochs)
     if progress is None or not (models / spec.model_id / META).is_file():
-        _drop_torn_snapshot(storage / name)
-        trainer = _trainer(spec, name=name, models=models, storage=storage, workers=workers, resources=resources)
+        drop_torn_snapshot(storage / name)
+        trainer = torch_trainer(
+            _train,
+            {"spec": codec.dumps(spec), "models": str(models.resolve())},
+            name=name,
+            storage=storage,
+            workers=workers,
+            resources=resources,
+            max_failures=MAX_FAILURES,
+        )
         try:
             with _kept_interrupt_handler():
                 result = trainer.fit()
         except (ray.train.TrainingFailedError, RayError) as error:
-            reason = (str(error).strip().splitlines() or ["no reason was given"])[-1]
             raise UnavailableError(
-                f"training {spec.model_id} ended early ({reason}); run it again to resume"
+                f"training {spec.model_id} ended early ({last_line(error)}); run it again to resume"
             ) from error
         progress = codec.loads(Progress, result.return_value)  # type: ignore[attr-defined]  # nor it here
     if progress.failure:
@@ -109,34 +117,12 @@ def train_source(
     return TrainedSource(card=codec.loads(ModelCard, text), losses=progress.losses)
 
 
-def _trainer(
-    spec: SourceSpec, *, name: str, models: Path, storage: Path, workers: int, resources: Resources
-) -> TorchTrainer:
-    return TorchTrainer(
-        _train,  # type: ignore[arg-type]  # Ray's types do not know that a loop may return a value
-        train_loop_config={"spec": codec.dumps(spec), "models": str(models.resolve())},
-        scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=resources.gpus > 0, resources_per_worker=resources.as_ray()
-        ),
-        torch_config=TorchConfig(backend=None if resources.gpus and torch.cuda.is_available() else "gloo"),
-        run_config=RunConfig(
-            name=name,
-            storage_path=str(storage.resolve()),
-            failure_config=FailureConfig(max_failures=MAX_FAILURES),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
-        ),
-    )
-
-
 def _train(config: Mapping[str, str]) -> str:
     """Ray Train's loop on each worker; returns the progress as JSON."""
     torch.set_num_threads(1)
     spec = codec.loads(SourceSpec, config["spec"])
-    context = ray.train.get_context()
-    rank, count = context.get_world_rank(), context.get_world_size()
-    replica = Replica(rank=rank, count=count, wrap=_wrap(count))
-    device = get_device() if torch.cuda.is_available() else "cpu"
-    training = open_source_training(spec, replica=replica, device=str(device))
+    replica = own_replica()
+    training = open_source_training(spec, replica=replica, device=str(own_device()))
     progress = _resume(training.fit.restore)
     while not training.fit.is_done:
         try:
@@ -145,39 +131,24 @@ def _train(config: Mapping[str, str]) -> str:
             return codec.dumps(dataclasses.replace(progress, failure=str(failure)))
         progress = Progress(epoch=report.epoch, losses=(*progress.losses, report.train_loss), value=report.value)
         metrics = {"epoch": report.epoch, "train_loss": report.train_loss, "value": report.value}
-        if rank == 0:
-            _report_with_checkpoint(metrics, training.fit.state(), progress=progress)
+        if replica.rank == 0:
+            report_with_checkpoint(metrics, tensors=training.fit.state().tensors, meta=codec.to_json(progress))
         else:
             ray.train.report(metrics)
-    if rank == 0:  # also where the last worker ended between its last checkpoint and this
+    if replica.rank == 0:  # also where the last worker ended between its last checkpoint and this
         training.save(Path(config["models"]), score=progress.value)
     return codec.dumps(progress)
 
 
-def _wrap(count: int) -> Callable[[nn.Module], nn.Module]:
-    def wrap(module: nn.Module) -> nn.Module:
-        prepared: nn.Module = prepare_model(module, parallel_strategy="ddp" if count > 1 else None)
-        return prepared
-
-    return wrap
-
-
 def _resume(restore: Callable[[FitState], None]) -> Progress:
     """Restores the last checkpoint of the run, if any, and returns how far it was."""
-    checkpoint = ray.train.get_checkpoint()
+    checkpoint = restored()
     if checkpoint is None:
         return Progress()
-    with checkpoint.as_directory() as folder:
-        tensors, meta = read_checkpoint(Path(folder) / STATE)
+    tensors, meta = checkpoint
     progress = codec.from_json(Progress, meta)
     restore(FitState(tensors=tensors, epoch=progress.epoch))
     return progress
-
-
-def _report_with_checkpoint(metrics: Mapping[str, float], state: FitState, *, progress: Progress) -> None:
-    with TemporaryDirectory() as folder:
-        write_checkpoint(Path(folder) / STATE, tensors=state.tensors, meta=codec.to_json(progress))
-        ray.train.report(dict(metrics), checkpoint=Checkpoint.from_directory(folder))
 
 
 def _finished(run: Path, *, epochs: int) -> Progress | None:
@@ -189,17 +160,6 @@ def _finished(run: Path, *, epochs: int) -> Progress | None:
             if progress.epoch == epochs:
                 return progress
     return None
-
-
-def _drop_torn_snapshot(run: Path) -> None:
-    """Removes Ray's list of checkpoints if a kill left half of it: Ray would refuse the run for ever."""
-    path = run / SNAPSHOT
-    try:
-        json.loads(path.read_text())
-    except FileNotFoundError:
-        return
-    except ValueError:
-        path.unlink()
 
 
 @contextmanager

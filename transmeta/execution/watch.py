@@ -1,0 +1,65 @@
+"""What the driver knows of a trial that runs elsewhere and may start over: what it showed, and what it must do."""
+
+import dataclasses
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import final
+
+from transmeta.core.protocols import Search
+from transmeta.core.trial import Measurement, TrialSpec, Verdict
+
+
+class Order(StrEnum):
+    """What a trial does next."""
+
+    GO_ON = "go_on"
+    STOP = "stop"
+    """It ends with a result: STOPPED."""
+    END = "end"
+    """It ends without one."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a trial shows before it asks for an order.
+
+    Attributes:
+        curve: all of it, so that whoever goes on after a loss need not know what was heard before.
+        failure: what one of its workers failed of alone, if the strategy is to blame for it.
+    """
+
+    curve: tuple[Measurement, ...] = ()
+    failure: str = ""
+
+
+@final
+class TrialWatch:
+    """Shows the measurements of one trial to a search, each once, and keeps to what it has ordered.
+
+    Attributes:
+        failure: why the trial has to end as FAILED; empty if it has not.
+    """
+
+    def __init__(self, spec: TrialSpec, search: Search) -> None:
+        self.failure = ""
+        self._spec = spec
+        self._search = search
+        self._curve: list[Measurement] = []
+        self._order = Order.GO_ON
+
+    @property
+    def curve(self) -> Sequence[Measurement]:
+        """What the search has seen."""
+        return tuple(self._curve)
+
+    def hear(self, shown: Shown) -> Order:
+        """Returns what the trial does next; of what it shows again, after it lost some work, the first counts."""
+        if shown.failure:
+            self.failure = shown.failure
+            self._order = Order.END
+        for measurement in shown.curve[len(self._curve) :]:
+            self._curve.append(measurement)
+            verdict = self._search.report(self._spec.id, measurement)
+            if verdict is Verdict.STOP and self._order is Order.GO_ON:
+                self._order = Order.STOP
+        return self._order
