@@ -36,7 +36,10 @@ ONE_STEP = 1e-3
 
 
 def full(*, seed=0):
-    return example_trial("full_finetune", source=CALM, seed=seed)
+    """Calm enough that rounding does not grow: at the usual rate it reaches 3e-5, whoever runs the trial."""
+    spec = example_trial("full_finetune", source=CALM, seed=seed)
+    chosen = dataclasses.replace(spec.strategy, params=dict(spec.strategy.params) | {"learning_rate": 1e-4})
+    return dataclasses.replace(spec, strategy=chosen)
 
 
 @pytest.fixture
@@ -49,18 +52,14 @@ def executor(environment, folder, **numbers):
     return TrainExecutor(environment=environment, storage=folder / "train", **numbers)
 
 
-def assert_as_alone(result, alone):
-    assert (result.spec, result.status, result.parameter_count) == (alone.spec, alone.status, alone.parameter_count)
-    assert [m.epoch for m in result.curve] == [m.epoch for m in alone.curve]
-    for shown, expected in zip(result.curve, alone.curve, strict=True):
-        assert shown.value == pytest.approx(expected.value, abs=TOLERANCE)
-        assert shown.train_loss == pytest.approx(expected.train_loss, abs=TOLERANCE)
-    assert result.score == pytest.approx(alone.score, abs=TOLERANCE)
-    assert result.test_score == pytest.approx(alone.test_score, abs=TOLERANCE)
+def assert_same_curve(curve, expected):
+    assert [m.epoch for m in curve] == [m.epoch for m in expected]
+    assert [m.value for m in curve] == pytest.approx([m.value for m in expected], abs=TOLERANCE)
+    assert [m.train_loss for m in curve] == pytest.approx([m.train_loss for m in expected], abs=TOLERANCE)
 
 
 class Losing(RecordingSearch):
-    """Kills a worker of Ray Train at the third measurement."""
+    """Kills a worker of Ray Train at the third measurement of the first trial."""
 
     def __init__(self, specs, *, stopped_at):
         super().__init__(specs, stopped_at=stopped_at)
@@ -68,7 +67,7 @@ class Losing(RecordingSearch):
 
     def report(self, trial, measurement):
         verdict = super().report(trial, measurement)
-        if len(self.reported[trial]) == 3:
+        if trial == self.started[0] and len(self.reported[trial]) == 3:
             worker = train_workers()[0]
             worker.kill()
             self.killed.append(worker.pid)
@@ -86,43 +85,38 @@ def train_workers():
     return found
 
 
-def test_two_workers_give_the_numbers_of_one_process(two_cpus, environment, tmp_path):
-    specs = [full(), probe()]
-    search = RecordingSearch(specs)
-    kept_alone = dataclasses.replace(environment, checkpoint_folder=str(tmp_path / "alone"))
+def test_two_workers_give_the_numbers_of_one_process_though_one_is_killed_and_a_trial_is_stopped(
+    two_cpus, environment, tmp_path
+):
+    """One search for all three, as each start of two workers takes many seconds."""
+    killed, stopped = full(), probe()
+    search = Losing([killed, stopped], stopped_at={stopped.id: RUNG})
+    alone_environment = dataclasses.replace(environment, checkpoint_folder=str(tmp_path / "alone"))
 
     results = list(executor(environment, tmp_path, workers=2).drive(search))
 
-    assert search.told == results
-    assert [result.spec for result in results] == specs
-    for result in results:
-        alone = run_alone(result.spec, environment=kept_alone)
-        assert_as_alone(result, alone)
-        assert list(result.curve) == search.reported[result.spec.id]
-        assert result.checkpoint == str(tmp_path / "kept" / result.spec.id)
-        ours, _ = read_checkpoint(Path(result.checkpoint))
-        theirs, _ = read_checkpoint(Path(alone.checkpoint))
-        assert ours.keys() == theirs.keys()
-        assert max(float((ours[name] - theirs[name]).abs().max()) for name in theirs) < ONE_STEP
-    assert not list((tmp_path / "train").glob("trial-*"))
-
-
-def test_a_killed_worker_costs_no_measurement_and_a_stopped_trial_ends_at_its_rung(two_cpus, environment, tmp_path):
-    spec = full(seed=1)
-    search = Losing([spec], stopped_at={spec.id: 2 * RUNG})
-
-    (result,) = executor(environment, tmp_path, workers=2).drive(search)
-
-    alone = run_alone(spec, environment=environment)
     assert len(search.killed) == 1
-    assert result.status is TrialStatus.STOPPED
-    assert result.reason == "stopped by the search"
-    assert [m.epoch for m in result.curve] == [m.epoch for m in search.reported[spec.id]]
-    assert result.curve[-1].reaches(2 * RUNG)
-    for shown, expected in zip(result.curve, alone.curve, strict=False):
-        assert shown.value == pytest.approx(expected.value, abs=TOLERANCE)
-        assert shown.train_loss == pytest.approx(expected.train_loss, abs=TOLERANCE)
-    assert read_checkpoint(Path(result.checkpoint))[0]
+    assert search.told == results
+    assert [(result.spec, result.status) for result in results] == [
+        (killed, TrialStatus.COMPLETED),
+        (stopped, TrialStatus.STOPPED),
+    ]
+    for result in results:
+        alone = run_alone(result.spec, environment=alone_environment)
+        assert list(result.curve) == search.reported[result.spec.id]
+        assert_same_curve(result.curve, alone.curve[: len(result.curve)])
+        assert result.score == result.curve[-1].value
+        assert result.parameter_count == alone.parameter_count
+        assert result.checkpoint == str(tmp_path / "kept" / result.spec.id)
+        if result.status is TrialStatus.COMPLETED:
+            assert result.test_score == pytest.approx(alone.test_score, abs=TOLERANCE)
+            ours, _ = read_checkpoint(Path(result.checkpoint))
+            theirs, _ = read_checkpoint(Path(alone.checkpoint))
+            assert ours.keys() == theirs.keys()
+            assert max(float((ours[name] - theirs[name]).abs().max()) for name in theirs) < ONE_STEP
+    assert results[1].reason == "stopped by the search"
+    assert results[1].curve[-1].reaches(RUNG)
+    assert not list((tmp_path / "train").glob("trial-*"))
 
 
 # With Ray Train's loop in this process, within milliseconds
