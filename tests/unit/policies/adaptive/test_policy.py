@@ -205,8 +205,8 @@ def test_a_target_is_met_once_and_again_only_when_it_or_what_is_allowed_changes(
 
     first = searching.suggest(present(0.123), (), count=1, seed=0)
     searching.suggest(present(0.123), [trial("new", first[0].arm, 0.6)], count=2, seed=1)
-    assert met == ["new"]
+    assert len(met) == 1
 
     searching.suggest(present(-0.123), (), count=1, seed=0)
-    assert met == ["new", "new"]
+    assert len(met) == 2
     assert searching.suggest(present(0.123), (), count=1, seed=0) == first
