@@ -1,6 +1,7 @@
 """One search on one target: choose, look at what came out, weigh the known targets anew, choose again."""
 
 import dataclasses
+import functools
 import math
 from typing import Final, final
 
@@ -24,7 +25,8 @@ REFERENCE_AT: Final = 3
 TIGHT: Final = (0.0, 0.5, 1.0)
 FEW_RUNS: Final = 2.0
 """With a budget of so few full runs, gain per cost alone is no good rule: what is cheap can use up what a better move
-needs. The exponents are then mixed (budgeted maximum coverage: Khuller, Moss and Naor, 1999)."""
+needs. The exponents are then mixed (budgeted maximum coverage: Khuller, Moss and Naor, 1999). The first full run of
+such a budget, and of any without posterior samples, is a tight budget in itself."""
 
 
 @final
@@ -72,11 +74,19 @@ class Spending:
         self.cost = cost
         self.cumulative = cumulative
         self.left = budget
+        self.run = float(np.median(cumulative[:, -1]))
+        self._spent = 0.0
         self._is_actual = is_actual
 
     def pay(self, expected: float, cost_s: Array) -> None:
         """Takes what a move has cost off the budget."""
-        self.left -= float(cost_s.sum()) if self._is_actual else expected
+        paid = float(cost_s.sum()) if self._is_actual else expected
+        self.left -= paid
+        self._spent += paid
+
+    def left_of_first_run(self) -> float:
+        """Returns what is left of the expected cost of one full run, the median one, and of the budget."""
+        return min(self.run - self._spent, self.left)
 
     def remaining(self, paid: Indices) -> Array:
         """Returns the expected cost of getting to each rung from the one that was `paid` (C,) for, (C, K)."""
@@ -120,7 +130,7 @@ class AdaptiveSession:
         self._knobs = knobs
         self._paid = np.zeros(len(columns), dtype=np.int64)
         self._utility = np.full(len(columns), np.nan)
-        self._is_ample = spending.left > FEW_RUNS * float(np.median(spending.cumulative[:, -1]))
+        self._is_ample = spending.left > FEW_RUNS * spending.run
         self._weights: Array | None = rows.weights
 
     @property
@@ -140,19 +150,28 @@ class AdaptiveSession:
             remaining[self._utility == FAILED] = 0.0
         if self._is_reference_due(remaining):
             remaining[~self._reference] = 0.0
-        regret, weights = self._now()
-        move = next_move(
-            regret,
-            weights=weights,
-            paid=np.where(self._utility == FAILED, 0, self._paid),  # what failed covers nothing
-            remaining=remaining,
-            left=self._spending.left,
-            exponents=self._knobs.exponents if self._is_ample else TIGHT,
-        )
+        move = self._best(remaining)
         if move is None:
             return None
         place, rung = move
         return Move(config=int(self._columns[place]), step=int(self._steps[place, rung]))
+
+    def _best(self, remaining: Array) -> tuple[int, int] | None:
+        """Returns configuration and rung to run next: in a tight first full run what ends within it, if any."""
+        regret, weights = self._now()
+        choose = functools.partial(
+            next_move,
+            regret,
+            weights=weights,
+            paid=np.where(self._utility == FAILED, 0, self._paid),  # what failed covers nothing
+            remaining=remaining,
+        )
+        is_tight_at_first = self._knobs.is_partial and not (self._is_ample and self._knobs.sampled > 0)
+        if is_tight_at_first:
+            move = choose(left=self._spending.left_of_first_run(), exponents=TIGHT)
+            if move is not None:
+                return move
+        return choose(left=self._spending.left, exponents=self._knobs.exponents if self._is_ample else TIGHT)
 
     def _is_reference_due(self, remaining: Array) -> bool:
         is_started = self._paid > 0

@@ -1,15 +1,18 @@
 """One search, from rows that are given."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from transmeta.policies.adaptive.posterior import Beliefs
 from transmeta.policies.adaptive.rows import Rows
-from transmeta.policies.adaptive.session import PORTFOLIO, AdaptiveSession, Spending
+from transmeta.policies.adaptive.session import DEFAULT, PORTFOLIO, AdaptiveSession, Knobs, Spending
 from transmeta.policies.forecast import Normal
 
 CONFIGS = 6
 LAST = CONFIGS - 1
+SHARED = dataclasses.replace(DEFAULT, sampled=0.5)
 
 
 def _session(*, reference: list[int], budget: float = 5.0, dear: float = 1.0) -> AdaptiveSession:
@@ -61,3 +64,54 @@ def test_a_reference_that_the_budget_does_not_cover_is_left_out() -> None:
 
     assert len(configs) == 5
     assert LAST not in configs
+
+
+def _partial(knobs: Knobs, *, budget: float) -> AdaptiveSession:
+    """A short run of the first configuration gains most for its cost; the second needs more than is left after it."""
+    regret = np.array([[[1.4, 1.3], [2.9, 0.0], [1.5, 0.9]]])
+    return AdaptiveSession(
+        Rows(regret=regret, weights=np.ones(1), known=1),
+        columns=np.arange(3),
+        steps=np.array([[1, 10], [9, 10], [5, 10]]),
+        spending=Spending(
+            cumulative=np.array([[0.1, 1.0], [0.95, 1.0], [0.5, 1.0]]), budget=budget, cost=np.ones(3), is_actual=False
+        ),
+        knobs=dataclasses.replace(knobs, beta=0.0),
+        beliefs=Beliefs(
+            mean=-regret[0, :, -1],
+            covariance=1e-4 * np.eye(3),
+            noise=np.full((3, 2), 0.1),
+            gaps=regret[0] - regret[0, :, -1:],
+            level=Normal(mean=1.0, deviation=0.1),
+            log_scale=Normal(mean=0.0, deviation=0.5),
+            normal=np.zeros((4, 3)),
+        ),
+        reference=np.zeros(3, dtype=np.bool_),
+    )
+
+
+def _spent_on_moves(session: AdaptiveSession) -> list[float]:
+    """Returns what was spent after each move."""
+    spent, reached, after = 0.0, {0: 0.0, 1: 0.0, 2: 0.0}, []
+    costs = {(0, 1): 0.1, (1, 9): 0.95, (2, 5): 0.5}
+    while (move := session.next()) is not None:
+        cost = costs.get((move.config, move.step), 1.0)
+        spent += cost - reached[move.config]
+        reached[move.config] = cost
+        after.append(spent)
+        session.tell(move, np.array([0.5]), np.zeros(1), failed=False)
+    return after
+
+
+@pytest.mark.parametrize(("knobs", "budget"), [(DEFAULT, 5.0), (DEFAULT, 2.0), (SHARED, 2.0)])
+def test_what_is_begun_in_the_first_full_run_ends_within_it(knobs: Knobs, budget: float) -> None:
+    after = _spent_on_moves(_partial(knobs, budget=budget))
+
+    assert after[0] < after[1] <= 1.0
+
+
+def test_with_posterior_samples_an_ample_budget_is_not_divided() -> None:
+    after = _spent_on_moves(_partial(SHARED, budget=5.0))
+
+    assert after[0] == pytest.approx(0.1)
+    assert after[1] > 1.0
