@@ -10,14 +10,12 @@ from typing import final
 
 import numpy as np
 
-from transmeta.core.experience import MetaFeatures
 from transmeta.policies.adaptive.posterior import Beliefs
 from transmeta.policies.adaptive.protocol import Array, Flags, Indices
 from transmeta.policies.adaptive.rows import Rows
 from transmeta.policies.adaptive.session import AdaptiveSession, Knobs, Spending
 from transmeta.policies.forecast import NORMAL_90
-from transmeta.policies.similarity import closeness, distances
-from transmeta.policies.table import WORST, KnownTarget
+from transmeta.policies.table import WORST
 
 
 @final
@@ -28,7 +26,6 @@ class Case:
     Attributes:
         group: the unit of the statistics.
         known: (R, C, K) regrets of the known targets, without gaps.
-        targets: these known targets (R); `features` of the target itself, which distances to them are made of.
         members: (M, C, K) predictions of the network.
         truth: (C, K) regret of the target itself.
         utility: (C, K) its values, NaN where it diverged.
@@ -39,8 +36,6 @@ class Case:
 
     group: str
     known: Array
-    targets: Sequence[KnownTarget]
-    features: MetaFeatures
     members: Array
     truth: Array
     utility: Array
@@ -50,7 +45,7 @@ class Case:
 
     def rows(self, knobs: Knobs) -> Rows:
         """Returns the rows, weighted by `knobs`."""
-        near = self._nearness(knobs.tau)
+        near = np.full(len(self.known), 1 / len(self.known))
         if knobs.blend == 0 or not len(self.members):
             return Rows(regret=self.known, weights=near, known=len(self.known))
         share = np.full(len(self.members), knobs.blend / len(self.members))
@@ -59,12 +54,6 @@ class Case:
             weights=np.concatenate([(1 - knobs.blend) * near, share]),
             known=len(self.known),
         )
-
-    def _nearness(self, tau: float) -> Array:
-        """Returns the weights of the known targets, (R,); distances take time, and are not made where all are alike."""
-        if math.isinf(tau):
-            return np.full(len(self.known), 1 / len(self.known))
-        return closeness(distances(self.targets, self.features), tau=tau)
 
     def session(self, knobs: Knobs, *, columns: Indices, spending: Spending) -> AdaptiveSession:
         """Returns a search on the target; its configurations are `columns` outside."""

@@ -24,7 +24,6 @@ def next_move(
     remaining: Array,
     left: float,
     exponents: Sequence[float],
-    bonus: Array | None = None,
 ) -> tuple[int, int] | None:
     """Returns configuration and rung to run next; None if nothing fits what is left of the budget.
 
@@ -36,14 +35,11 @@ def next_move(
         paid: (C,) rungs that were paid for; 0 for a configuration that was not started.
         remaining: (C, K) cost of getting to each rung from where it is; not above 0 where it is there already.
         left: budget in the unit of `remaining`.
-        bonus: (C, K) regret that a move is expected to remove beside what the rows say.
     """
     can = affordable(remaining, left=left)
     if not can.any():
         return None
     gain = expected_gain(regret, weights=weights, current=current(regret, paid))
-    if bonus is not None:
-        gain = gain + bonus
     utility = np.zeros_like(gain)
     cost = np.maximum(remaining, TIE)
     for exponent in exponents:
@@ -69,8 +65,3 @@ def current(regret: Array, paid: Indices) -> Array:
 def expected_gain(regret: Array, *, weights: Array, current: Array) -> Array:
     """Returns Σ_r w_r (cur_r − g_r(c, k))₊, (C, K)."""
     return np.tensordot(weights, np.maximum(current[:, None, None] - regret, 0.0), axes=1)
-
-
-def started(paid: Indices) -> Flags:
-    """Returns which configurations were started, (C,)."""
-    return np.asarray(paid > 0)

@@ -34,10 +34,10 @@ NETWORK: Final = "network."
 @final
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class KnobsRecord:
-    """`Knobs` as JSON data; τ is None for ∞, which JSON cannot hold."""
+    """`Knobs` as JSON data; `tau` is of files written before known targets were all alike at first, and None."""
 
     blend: float
-    tau: float | None
+    tau: None
     sampled: float
     beta: float
     exponents: tuple[float, ...]
@@ -111,7 +111,7 @@ def to_record(learned: AdaptiveLearned, *, left_out: LeftOut | None) -> Adaptive
         arms=learned.table.arms,
         knobs=KnobsRecord(
             blend=knobs.blend,
-            tau=knobs.tau if math.isfinite(knobs.tau) else None,
+            tau=None,
             sampled=knobs.sampled,
             beta=knobs.beta,
             exponents=knobs.exponents,
@@ -208,7 +208,6 @@ def _check_range(name: str, array: npt.NDArray[np.float32], *, low: float, high:
 def _knobs(record: KnobsRecord) -> Knobs:
     return Knobs(
         blend=record.blend,
-        tau=math.inf if record.tau is None else record.tau,
         sampled=record.sampled,
         beta=record.beta,
         exponents=record.exponents,

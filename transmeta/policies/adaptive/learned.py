@@ -159,7 +159,6 @@ class AdaptiveLearned:
     def _case(self, features: MetaFeatures, columns: Indices, *, known: Flags, members: Array) -> Case:
         is_heard = self.heard(columns, known=known)
         rungs = self.rungs[is_heard][:, columns]
-        targets = [target for target, is_kept in zip(self.table.targets, is_heard, strict=True) if is_kept]
         gaps = rung_gaps(rungs)
         whole = without_gaps(rungs)
         expected = members[:, columns].mean(axis=0) if len(members) else whole[:, :, -1].mean(axis=0)
@@ -169,8 +168,6 @@ class AdaptiveLearned:
         return Case(
             group="",
             known=whole,
-            targets=targets,
-            features=features,
             members=predicted,
             truth=np.zeros((0, 0)),
             utility=np.zeros((0, 0)),

@@ -6,7 +6,6 @@ Letters: T known targets, C configurations, K rungs, M members.
 """
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Final, final
 
@@ -41,7 +40,7 @@ class AdaptiveMethod:
         by_domain: whether whole domains are left out to see how far predictions go wrong, as on a new domain.
         has_network, has_pair_features, has_target_features: whether these are used.
         has_samples: whether posterior samples are among the rows.
-        has_weights: whether known targets count by nearness and by what was observed, rather than alike.
+        has_weights: whether known targets count by what was observed, rather than alike.
         has_cost: whether moves are valued for their cost.
         has_curves: whether runs may be left early and gone on with.
     """
@@ -113,7 +112,7 @@ class AdaptiveMethod:
         if not self.has_samples:
             knobs = dataclasses.replace(knobs, sampled=0.0)
         if not self.has_weights:
-            knobs = dataclasses.replace(knobs, tau=math.inf, beta=0.0)
+            knobs = dataclasses.replace(knobs, beta=0.0)
         if not self.has_cost:
             knobs = dataclasses.replace(knobs, exponents=(0.0,))
         return knobs if self.has_curves else dataclasses.replace(knobs, is_partial=False)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from typing import Final, final
 
 import numpy as np
@@ -36,7 +35,6 @@ class Knobs:
 
     Attributes:
         blend: λ, the weight of the network's rows together; the known targets have 1 − λ.
-        tau: width of the neighbourhood, in standard deviations per feature; ∞ makes all known targets equal.
         sampled: weight of samples of the Gaussian process over configurations; all other rows have the rest.
         beta: how fast rows that rank what was observed wrongly lose their weight.
         exponents: γ, how much the cost of a move counts; several are averaged.
@@ -44,7 +42,6 @@ class Knobs:
     """
 
     blend: float = 0.0
-    tau: float = math.inf
     sampled: float = 0.0
     beta: float = 0.0
     exponents: tuple[float, ...] = (1.0,)
