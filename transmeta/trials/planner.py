@@ -25,7 +25,7 @@ PROBE_S: Final = 0.3
 """About what a measured stack may take: so many members as would take this one by one, but two at least."""
 PROBE_MEMBERS: Final = 16
 """Most members of the stack that is measured; the gain only grows with more of them."""
-STACK_BYTES: Final = 4 * 2**20
+STACK_BYTES: Final = 3 * 2**19
 """Weights, gradients and moments of a stack that stay in a processor's cache beside what passes through it."""
 HEADS_BYTES: Final = 12 * 2**20
 """The same for heads alone, whose step passes each weight once: one product for all who read the same examples gains
