@@ -160,7 +160,7 @@ class PrefixCache:
         if not self._is_writable:
             return self._computed(compute)
         with self._locked(name, waits=waits) as lock:
-            if lock is BUSY:
+            if lock == BUSY:
                 return None
             if (found := self._read(path)) is not None:  # somebody else has computed it meanwhile
                 return found

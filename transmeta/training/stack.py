@@ -185,7 +185,9 @@ class Stack:
         if runs:
             labels = labels.repeat_interleave(torch.tensor([run.stop - run.start for run in runs]), dim=0)
         shares = (is_real / sizes.to(torch.float64)[:, None]).to(self._device, self._optimiser.dtype)
-        self._totals += (self._differentiate(x, side, labels, shares=shares) * sizes.to(self._device)).to(self._totals)
+        self._totals += (self._differentiate(x, side, labels, shares=shares, runs=runs) * sizes.to(self._device)).to(
+            self._totals
+        )
         self._pull()
         self._update()
         self._step += 1
@@ -202,8 +204,10 @@ class Stack:
         """Whether steps train heads on features that are at hand."""
         return self._start(0) == self._stage_count and self._members[0].planned.model.side is None
 
-    def _differentiate(self, x: Tensor, side: Tensor | None, labels: Tensor, *, shares: Tensor) -> Tensor:
-        """Takes the gradients of the weighted losses, and returns the losses (K,)."""
+    def _differentiate(
+        self, x: Tensor, side: Tensor | None, labels: Tensor, *, shares: Tensor, runs: Sequence[slice]
+    ) -> Tensor:
+        """Takes the gradients of the weighted losses, and returns the losses (K,); `runs` are what x was read by."""
         leaves, gradients = self._optimiser.parameters, self._optimiser.gradients
         losses: list[Tensor] = []
 
@@ -214,7 +218,6 @@ class Stack:
 
         with torch.no_grad():
             if self._is_head_only:
-                runs = self._runs if len(x) == len(self._runs) else ()
                 slope = slope_of(head_logits(x, leaves["head.weight"], leaves["head.bias"], runs=runs))
                 write_head_gradients(slope, x, gradients["head.weight"], gradients["head.bias"], runs=runs)
                 return losses[0]
