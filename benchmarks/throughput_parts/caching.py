@@ -9,13 +9,11 @@ import torch
 
 from throughput_parts.report import Row
 from throughput_parts.rounds import Bench
+from throughput_parts.tiers import empty_environment, run_stack
 from throughput_parts.workloads import WORKLOADS, missing, specs_of, target_of
 from transmeta.core.codec import Json
 from transmeta.trials.environment import Environment
-from transmeta.trials.opening import open_unit
 from transmeta.trials.run import prefix_cache
-from transmeta.trials.unit import unit_of
-from transmeta.workspace import Workspace
 
 NAMES: Final = ("probes_cnn_64", "probes_lite0_64")
 TARGETS: Final = (1, 4, 16)
@@ -32,10 +30,8 @@ def by_targets(bench: Bench) -> list[Json]:
         if missing(WORKLOADS[name], models=bench.models):
             continue
         for targets in TARGETS:
-            workspace = Workspace(folder=bench.folder / f"targets-{name}-{targets}")
-            workspace.folder.mkdir()
-            workspace.models.symlink_to(bench.models)
-            row = _visits(name, targets, environment=workspace.environment(), bench=bench)
+            environment = empty_environment(f"targets-{name}-{targets}", bench=bench)
+            row = _visits(name, targets, environment=environment, bench=bench)
             rows.append(row)
             print(f"{name}, {targets} targets: {row}", file=sys.stderr, flush=True)
     return rows
@@ -51,9 +47,7 @@ def _visits(name: str, targets: int, *, environment: Environment, bench: Bench) 
     for visit in range(VISITS):
         began = time.process_time()
         for own in specs:
-            unit = open_unit(unit_of(own[visit * MEMBERS : (visit + 1) * MEMBERS]), environment=environment)
-            while not unit.is_done:
-                unit.advance()
+            run_stack(own[visit * MEMBERS : (visit + 1) * MEMBERS], environment=environment)
         seconds.append((time.process_time() - began) / (targets * MEMBERS))
     stats = prefix_cache(environment.cache_folder).stats
     asked = stats.memory_hits + stats.disk_hits + stats.misses

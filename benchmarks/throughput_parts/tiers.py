@@ -35,10 +35,7 @@ def by_members(bench: Bench) -> list[Json]:
     """CPU seconds of a trial against the members of its stack, one thread, in one process; and the planner's choice."""
     torch.set_num_threads(1)
     peak = _product_gflops()
-    workspace = Workspace(folder=bench.folder / "tiers")
-    workspace.folder.mkdir()
-    workspace.models.symlink_to(bench.models)
-    environment = workspace.environment()
+    environment = empty_environment("tiers", bench=bench)
     rows: list[Json] = []
     for name in NAMES:
         workload = WORKLOADS[name]
@@ -72,12 +69,21 @@ def _seconds(specs: Sequence[TrialSpec], *, environment: Environment) -> dict[in
             count = len(specs) if size > 1 else len(specs) // 4
             began = time.process_time()
             for begin in range(0, count, size):
-                _run(specs[begin : begin + size], environment=environment)
+                run_stack(specs[begin : begin + size], environment=environment)
             taken[size].append((time.process_time() - began) / count)
     return {size: statistics.median(rounds[1:]) for size, rounds in taken.items()}
 
 
-def _run(specs: Sequence[TrialSpec], *, environment: Environment) -> None:
+def empty_environment(name: str, *, bench: Bench) -> Environment:
+    """Returns that of a workspace of its own, with the benchmark's models."""
+    workspace = Workspace(folder=bench.folder / name)
+    workspace.folder.mkdir()
+    workspace.models.symlink_to(bench.models)
+    return workspace.environment()
+
+
+def run_stack(specs: Sequence[TrialSpec], *, environment: Environment) -> None:
+    """Runs trials to their end in this process, together."""
     unit = open_unit(unit_of(specs), environment=environment)
     while not unit.is_done:
         unit.advance()
