@@ -4,10 +4,10 @@ import dataclasses
 import threading
 from pathlib import Path
 
-import psutil
 import pytest
 import ray.train
 import torch
+from train_processes import train_workers
 
 from transmeta.core.protocols import TrialExecutor
 from transmeta.core.trial import TrialStatus
@@ -72,17 +72,6 @@ class Losing(RecordingSearch):
             worker.kill()
             self.killed.append(worker.pid)
         return verdict
-
-
-def train_workers():
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if "RayTrainWorker" in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.NoSuchProcess:
-            continue
-    return found
 
 
 def test_two_workers_give_the_numbers_of_one_process_though_one_is_killed_and_a_trial_is_stopped(

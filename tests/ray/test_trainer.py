@@ -7,10 +7,10 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 import ray.train
 import torch
+from train_processes import train_workers
 
 from transmeta.core.plan import OptimiserPlan
 from transmeta.errors import InfeasibleError, NoValidTrialError
@@ -99,17 +99,6 @@ class Killer(threading.Thread):
                 return True
             time.sleep(0.02)
         return False
-
-
-def train_workers():
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if "RayTrainWorker" in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.NoSuchProcess:
-            continue
-    return found
 
 
 def test_a_run_whose_worker_is_killed_ends_as_an_undisturbed_one(two_cpus, undisturbed, tmp_path):
