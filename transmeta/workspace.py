@@ -275,14 +275,15 @@ def _executor(
         from transmeta.execution.ray.pool import PoolExecutor
         from transmeta.execution.ray.resources import Resources, slots
         from transmeta.execution.ray.schedulers import asha
-        from transmeta.execution.ray.train_executor import TrainExecutor
         from transmeta.execution.ray.tuner import TuneExecutor
 
         resources = Resources(cpus=compute.cpus, gpus=compute.gpus)
         is_train = compute.executor is ExecutorKind.TRAIN
-        at_least = compute.workers or 1 if is_train else 1
-        slots(resources, workers=at_least)  # refuses now what cannot be had, before anything is computed
+        together = compute.workers if is_train and compute.workers else 1
+        slots(resources, workers=together)  # refuses now what cannot be had, before anything is computed
         if is_train:
+            from transmeta.execution.ray.train_executor import TrainExecutor
+
             yield TrainExecutor(environment=environment, storage=storage, resources=resources, workers=compute.workers)
             return
         planner = UnitPlanner(environment=environment)

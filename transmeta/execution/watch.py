@@ -1,4 +1,4 @@
-"""What the driver knows of a trial that runs elsewhere and may start over: what it showed, and what it must do."""
+"""What the driver knows of a trial that runs elsewhere and may start over: what it asked, and what it must do."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ class Order(StrEnum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """What a trial shows before it asks for an order.
+class Question:
+    """What a trial shows when it asks for an order.
 
     Attributes:
         curve: all of it, so that whoever goes on after a loss need not know what was heard before.
@@ -52,12 +52,12 @@ class TrialWatch:
         """What the search has seen."""
         return tuple(self._curve)
 
-    def hear(self, shown: Shown) -> Order:
+    def hear(self, question: Question) -> Order:
         """Returns what the trial does next; of what it shows again, after it lost some work, the first counts."""
-        if shown.failure:
-            self.failure = shown.failure
+        if question.failure:
+            self.failure = question.failure
             self._order = Order.END
-        for measurement in shown.curve[len(self._curve) :]:
+        for measurement in question.curve[len(self._curve) :]:
             self._curve.append(measurement)
             verdict = self._search.report(self._spec.id, measurement)
             if verdict is Verdict.STOP and self._order is Order.GO_ON:

@@ -9,9 +9,10 @@ from transmeta.execution.ray import session  # noqa: F401  # sets Ray's environm
 # isort: split
 import ray
 from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from transmeta.core import codec
-from transmeta.execution.watch import Order, Shown
+from transmeta.execution.watch import Order, Question
 
 CALLS: Final = 32
 """Calls that a desk takes at once: each start of the workers may leave one behind that nobody waits for."""
@@ -26,8 +27,10 @@ class Orders:
 
     @classmethod
     def open(cls) -> Self:
-        """Returns a desk of its own, until `dismiss`."""
-        return cls(cast(ActorHandle[Desk], ray.remote(Desk).options(num_cpus=0, max_concurrency=CALLS).remote()))
+        """Returns a desk of its own, until `dismiss`; on the driver's node, as no other's loss may end the trial."""
+        here = NodeAffinitySchedulingStrategy(node_id=ray.get_runtime_context().get_node_id(), soft=False)
+        options = ray.remote(Desk).options(num_cpus=0, max_concurrency=CALLS, scheduling_strategy=here)
+        return cls(cast(ActorHandle[Desk], options.remote()))
 
     def enter(self) -> None:
         """Notes the worker that calls this, if it is one: Ray Train may run its loop in the driver too."""
@@ -35,16 +38,16 @@ class Orders:
         if context.get_actor_id() is not None:
             ray.get(self._desk.enter.remote([context.current_actor]))
 
-    def ask(self, shown: Shown) -> Order:
+    def ask(self, question: Question) -> Order:
         """Returns what the driver orders, once it does."""
-        return Order(cast(str, ray.get(self._desk.ask.remote(codec.dumps(shown)))))
+        return Order(cast(str, ray.get(self._desk.ask.remote(codec.dumps(question)))))
 
-    def next(self) -> Shown | None:
+    def next(self) -> Question | None:
         """Returns the next question, once there is one; None when there will be no other."""
-        text = self._next()
-        return None if text is None else codec.loads(Shown, text)
+        asked = self._next()
+        return None if asked is None else codec.loads(Question, asked)
 
-    def _next(self) -> str | None:
+    def _next(self) -> str | None:  # by itself: to Ray's types, whatever follows a call is unreachable
         return cast(str | None, ray.get(self._desk.next.remote()))
 
     def answer(self, order: Order) -> None:
@@ -78,12 +81,12 @@ class Desk:
         """Notes a worker, in a list because Ray would take a bare handle for a value to wait for."""
         self._workers += worker
 
-    def ask(self, shown: str) -> str:
-        """Returns the `Order` that the driver gives for `Shown` (JSON)."""
+    def ask(self, asked: str) -> str:
+        """Returns the `Order` that the driver gives on the `Question` (JSON)."""
         if self._is_closed:
             return Order.END.value
         asker: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._questions.put((shown, asker))
+        self._questions.put((asked, asker))
         return asker.get()
 
     def next(self) -> str | None:
@@ -91,8 +94,8 @@ class Desk:
         question = self._questions.get()
         if question is None:
             return None
-        shown, self._asker = question
-        return shown
+        asked, self._asker = question
+        return asked
 
     def answer(self, order: str) -> None:
         """Answers the question that `next` returned."""

@@ -32,6 +32,8 @@ from transmeta.trials.run import allowed_card
 
 LEAVE_S: Final = 3.0
 """Workers that have not come to their next measurement by then are killed, once nobody wants their trial any more."""
+END_S: Final = 60.0
+"""A run that has not ended by then waits for a place in a full cluster, and is left to end once it has one."""
 
 
 @final
@@ -78,7 +80,12 @@ class TrainExecutor:
         slots(self._resources, workers=workers)
         while specs := search.ask(count=1):
             for spec in specs:
-                result = self._run(spec, search, workers=workers)
+                try:
+                    result = self._run(spec, search, workers=workers)
+                except (ray.train.TrainingFailedError, RayError) as error:
+                    raise UnavailableError(
+                        f"trial {spec.id} ended early ({last_line(error)}); run it again to resume"
+                    ) from error
                 search.tell(result)
                 if result.status is not TrialStatus.CRASHED:
                     shutil.rmtree(self._run_folder(spec), ignore_errors=True)
@@ -101,8 +108,8 @@ class TrainExecutor:
         )
         run = _Run(trainer, orders)
         try:
-            while (shown := orders.next()) is not None:
-                orders.answer(watch.hear(shown))
+            while (question := orders.next()) is not None:
+                orders.answer(watch.hear(question))
         finally:
             run.leave()
             orders.dismiss()
@@ -144,7 +151,7 @@ class _Run:
             self._orders.finish()
 
     def leave(self) -> None:
-        """Returns when the run is over, after ending it if it is not."""
+        """Ends the run if it is not over, and returns when it is."""
         if not self._thread.is_alive():
             return
         workers = self._orders.close()
@@ -152,23 +159,23 @@ class _Run:
         if self._thread.is_alive():
             for worker in workers:
                 ray.kill(worker)  # Ray Train starts others, which are ordered to end
-            self._thread.join()
+            self._thread.join(END_S)
 
 
 def _result(run: _Run, watch: TrialWatch, *, spec: TrialSpec) -> TrialResult:
+    curve = tuple(watch.curve)
     if watch.failure:
-        return TrialResult(spec=spec, status=TrialStatus.FAILED, curve=tuple(watch.curve), reason=watch.failure)
+        cost_s, wall_s = (curve[-1].cost_s, curve[-1].wall_s) if curve else (0.0, 0.0)
+        return TrialResult(
+            spec=spec, status=TrialStatus.FAILED, curve=curve, cost_s=cost_s, wall_s=wall_s, reason=watch.failure
+        )
     if isinstance(run.failure, ray.train.WorkerGroupError):
         reason = f"quarantined: its workers failed {ATTEMPTS} times, at last: {last_line(run.failure)}"
         return TrialResult(spec=spec, status=TrialStatus.CRASHED, reason=reason)
-    if isinstance(run.failure, ray.train.TrainingFailedError | RayError):
-        raise UnavailableError(
-            f"trial {spec.id} ended early ({last_line(run.failure)}); run it again to resume"
-        ) from run.failure
     if run.failure is not None:
         raise run.failure
     outcome = codec.loads(Outcome, run.text)
     if outcome.refusal is not None:
         raise outcome.refusal.as_error()
     assert outcome.result is not None, "only a failure ends a trial without a result"
-    return dataclasses.replace(outcome.result, curve=tuple(watch.curve))
+    return dataclasses.replace(outcome.result, curve=curve)

@@ -15,7 +15,7 @@ from transmeta.core.trial import Measurement, TrialResult, TrialSpec
 from transmeta.execution.ray.orders import Orders
 from transmeta.execution.ray.train_run import own_device, own_replica, report_with_checkpoint, restored
 from transmeta.execution.ray.worker import REFUSALS, STOPPED, Refusal
-from transmeta.execution.watch import Order, Shown
+from transmeta.execution.watch import Order, Question
 from transmeta.training.fit import FitState, Replica
 from transmeta.trials.environment import Environment
 from transmeta.trials.run import THREADS, TrialRun, TrialState
@@ -62,7 +62,7 @@ def run_trial(config: Mapping[str, object]) -> str:
     try:
         return codec.dumps(_run(errand, orders))
     except torch.OutOfMemoryError as error:  # of this worker alone, which the others would wait for
-        orders.ask(Shown(failure=str(error)))
+        orders.ask(Question(failure=str(error)))
         raise
 
 
@@ -108,7 +108,7 @@ def _report(run: TrialRun, curve: Sequence[Measurement], *, is_first: bool) -> N
 
 def _order(orders: Orders, curve: tuple[Measurement, ...], *, replica: Replica, device: torch.device) -> Order:
     """Returns the driver's order, for which the first worker asks, and which all of them follow."""
-    told = orders.ask(Shown(curve=curve)) if replica.rank == 0 else Order.GO_ON
+    told = orders.ask(Question(curve=curve)) if replica.rank == 0 else Order.GO_ON
     if replica.count == 1:
         return told
     orders_known = tuple(Order)
