@@ -11,8 +11,10 @@ from train_processes import train_workers
 
 from transmeta.core.protocols import TrialExecutor
 from transmeta.core.trial import TrialStatus
-from transmeta.errors import InfeasibleError
+from transmeta.errors import InfeasibleError, UnavailableError
+from transmeta.execution.local import LocalExecutor
 from transmeta.execution.ray import train_run
+from transmeta.execution.ray.orders import Orders
 from transmeta.execution.ray.resources import Resources
 from transmeta.execution.ray.train_executor import TrainExecutor
 from transmeta.testing.executor_cases import (
@@ -22,7 +24,6 @@ from transmeta.testing.executor_cases import (
     TrialExecutorCases,
     example_trial,
     probe,
-    run_alone,
     write_sources,
 )
 from transmeta.training.checkpoint import read_checkpoint
@@ -35,11 +36,13 @@ ONE_STEP = 1e-3
 """Where a gradient is nothing but rounding, AdamW still makes a step of it; the numbers above do not see that."""
 
 
-def full(*, seed=0):
+def full():
     """Calm enough that rounding does not grow: at the usual rate it reaches 3e-5, whoever runs the trial."""
-    spec = example_trial("full_finetune", source=CALM, seed=seed)
-    chosen = dataclasses.replace(spec.strategy, params=dict(spec.strategy.params) | {"learning_rate": 1e-4})
-    return dataclasses.replace(spec, strategy=chosen)
+    return with_params(example_trial("full_finetune", source=CALM, seed=0), epochs=10, learning_rate=1e-4)
+
+
+def with_params(spec, **params):
+    return dataclasses.replace(spec, strategy=dataclasses.replace(spec.strategy, params=params))
 
 
 @pytest.fixture
@@ -59,53 +62,43 @@ def assert_same_curve(curve, expected):
 
 
 class Losing(RecordingSearch):
-    """Kills a worker of Ray Train at the third measurement of the first trial."""
+    """Kills a worker of Ray Train at the second measurement of its trial."""
 
-    def __init__(self, specs, *, stopped_at):
-        super().__init__(specs, stopped_at=stopped_at)
-        self.killed = []
+    killed = 0
 
     def report(self, trial, measurement):
         verdict = super().report(trial, measurement)
-        if trial == self.started[0] and len(self.reported[trial]) == 3:
-            worker = train_workers()[0]
-            worker.kill()
-            self.killed.append(worker.pid)
+        if len(self.reported[trial]) == 2:
+            train_workers()[0].kill()
+            self.killed += 1
         return verdict
 
 
-def test_two_workers_give_the_numbers_of_one_process_though_one_is_killed_and_a_trial_is_stopped(
+def test_two_workers_give_the_numbers_of_one_process_though_one_is_killed_and_the_search_stops_the_trial(
     two_cpus, environment, tmp_path
 ):
-    """One search for all three, as each start of two workers takes many seconds."""
-    killed, stopped = full(), probe()
-    search = Losing([killed, stopped], stopped_at={stopped.id: RUNG})
-    alone_environment = dataclasses.replace(environment, checkpoint_folder=str(tmp_path / "alone"))
+    """One trial for all three, as each start of two workers takes many seconds."""
+    spec = full()
+    search = Losing([spec], stopped_at={spec.id: RUNG})
+    other_environment = dataclasses.replace(environment, checkpoint_folder=str(tmp_path / "alone"))
 
-    results = list(executor(environment, tmp_path, workers=2).drive(search))
+    (result,) = executor(environment, tmp_path, workers=2).drive(search)
 
-    assert len(search.killed) == 1
-    assert search.told == results
-    assert [(result.spec, result.status) for result in results] == [
-        (killed, TrialStatus.COMPLETED),
-        (stopped, TrialStatus.STOPPED),
-    ]
-    for result in results:
-        alone = run_alone(result.spec, environment=alone_environment)
-        assert list(result.curve) == search.reported[result.spec.id]
-        assert_same_curve(result.curve, alone.curve[: len(result.curve)])
-        assert result.score == result.curve[-1].value
-        assert result.parameter_count == alone.parameter_count
-        assert result.checkpoint == str(tmp_path / "kept" / result.spec.id)
-        if result.status is TrialStatus.COMPLETED:
-            assert result.test_score == pytest.approx(alone.test_score, abs=TOLERANCE)
-            ours, _ = read_checkpoint(Path(result.checkpoint))
-            theirs, _ = read_checkpoint(Path(alone.checkpoint))
-            assert ours.keys() == theirs.keys()
-            assert max(float((ours[name] - theirs[name]).abs().max()) for name in theirs) < ONE_STEP
-    assert results[1].reason == "stopped by the search"
-    assert results[1].curve[-1].reaches(RUNG)
+    assert search.killed == 1
+    assert search.told == [result]
+    assert (result.spec, result.status, result.reason) == (spec, TrialStatus.STOPPED, "stopped by the search")
+    assert result.curve[-1].reaches(RUNG)
+    assert list(result.curve) == search.reported[spec.id]
+    assert result.score == result.curve[-1].value
+    assert result.checkpoint == str(tmp_path / "kept" / spec.id)
     assert not list((tmp_path / "train").glob("trial-*"))
+    (alone,) = LocalExecutor(environment=other_environment).drive(RecordingSearch([spec], stopped_at={spec.id: RUNG}))
+    assert_same_curve(result.curve, alone.curve)
+    assert result.parameter_count == alone.parameter_count
+    ours, _ = read_checkpoint(Path(result.checkpoint))
+    theirs, _ = read_checkpoint(Path(alone.checkpoint))
+    assert ours.keys() == theirs.keys()
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in theirs) < ONE_STEP
 
 
 # With Ray Train's loop in this process, within milliseconds
@@ -133,23 +126,23 @@ def test_more_workers_than_the_cluster_has_are_refused_at_once(two_cpus, environ
     assert search.started == []
 
 
-@pytest.mark.parametrize(("strategy", "workers"), [("full_finetune", 2), ("lp_ft", 1), ("ridge_probe", 1)])
-def test_a_plan_that_cannot_be_divided_takes_one_worker(
-    in_process, environment, tmp_path, monkeypatch, strategy, workers
-):
+def test_a_plan_that_cannot_be_divided_takes_one_worker(in_process, environment, tmp_path, monkeypatch):
     asked = []
     local = ray.train.ScalingConfig(num_workers=0)
     monkeypatch.setattr(train_run, "ScalingConfig", lambda **numbers: asked.append(numbers["num_workers"]) or local)
-    params = {"ridge_probe": {"penalty": 1e-4}, "lp_ft": {"epochs": 5, "probe_epochs": 5}}
-    spec = example_trial(strategy, source=CALM, seed=0)
-    if strategy in params:
-        chosen = dataclasses.replace(spec.strategy, params=params[strategy])
-        spec = dataclasses.replace(spec, strategy=chosen)
+    specs = [
+        with_params(example_trial(strategy, source=CALM, seed=0), **params)
+        for strategy, params in (
+            ("linear_probe", {"epochs": 10}),
+            ("lp_ft", {"epochs": 5, "probe_epochs": 5}),
+            ("ridge_probe", {"penalty": 1e-4}),
+        )
+    ]
 
-    (result,) = executor(environment, tmp_path, workers=2).drive(RecordingSearch([spec]))
+    results = list(executor(environment, tmp_path, workers=2).drive(RecordingSearch(specs)))
 
-    assert asked == [workers]
-    assert result.status is TrialStatus.COMPLETED
+    assert asked == [2, 1, 1]
+    assert [result.status for result in results] == [TrialStatus.COMPLETED] * 3
 
 
 def test_a_worker_that_lacks_memory_makes_the_trial_fail(in_process, environment, tmp_path, monkeypatch):
@@ -175,6 +168,23 @@ def test_workers_that_fail_every_time_make_a_crashed_trial(in_process, environme
 
     assert result.status is TrialStatus.CRASHED
     assert result.reason == "quarantined: its workers failed 3 times, at last: The actor died unexpectedly."
+
+
+def test_a_desk_that_is_lost_says_that_asking_again_resumes(in_process, environment, tmp_path, monkeypatch):
+    orders = Orders.open()
+    monkeypatch.setattr(Orders, "open", lambda: orders)
+
+    class Clumsy(RecordingSearch):
+        def report(self, trial, measurement):
+            orders.dismiss()
+            return super().report(trial, measurement)
+
+    search = Clumsy([full()])
+
+    with pytest.raises(UnavailableError, match=r"ended early .* run it again to resume"):
+        list(executor(environment, tmp_path).drive(search))
+
+    assert search.told == []
 
 
 def test_an_error_of_the_search_ends_the_run_of_ray_train(in_process, environment, tmp_path):
