@@ -3,8 +3,10 @@
 import dataclasses
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import ray
 import ray.train
 import torch
 from train_processes import train_workers
@@ -14,7 +16,7 @@ from transmeta.core.trial import TrialStatus
 from transmeta.errors import InfeasibleError, UnavailableError
 from transmeta.execution.local import LocalExecutor
 from transmeta.execution.ray import train_run
-from transmeta.execution.ray.orders import Orders
+from transmeta.execution.ray.orders import Desk, Orders
 from transmeta.execution.ray.resources import Resources
 from transmeta.execution.ray.train_executor import TrainExecutor
 from transmeta.testing.executor_cases import (
@@ -104,13 +106,29 @@ def test_two_workers_give_the_numbers_of_one_process_though_one_is_killed_and_th
 # With Ray Train's loop in this process, within milliseconds
 
 
+class DeskHere:
+    """Takes the place of the desk's handle: an actor takes a second to start."""
+
+    def __init__(self):
+        self._desk = Desk()
+
+    def __getattr__(self, name):
+        return SimpleNamespace(remote=lambda *told: ray.put(getattr(self._desk, name)(*told)))
+
+
 @pytest.fixture
 def in_process(session, monkeypatch):
     local = ray.train.ScalingConfig(num_workers=0)
     monkeypatch.setattr(train_run, "ScalingConfig", lambda **_: local)
 
 
-@pytest.mark.usefixtures("in_process")
+@pytest.fixture
+def all_in_process(in_process, monkeypatch):
+    monkeypatch.setattr(Orders, "open", lambda: Orders(DeskHere()))
+    monkeypatch.setattr(Orders, "dismiss", lambda _: None)
+
+
+@pytest.mark.usefixtures("all_in_process")
 class TestTrainExecutor(TrialExecutorCases):
     def make_executor(self, environment) -> TrialExecutor:
         return TrainExecutor(environment=environment, storage=Path(environment.checkpoint_folder).parent / "train")
@@ -126,7 +144,7 @@ def test_more_workers_than_the_cluster_has_are_refused_at_once(two_cpus, environ
     assert search.started == []
 
 
-def test_a_plan_that_cannot_be_divided_takes_one_worker(in_process, environment, tmp_path, monkeypatch):
+def test_a_plan_that_cannot_be_divided_takes_one_worker(all_in_process, environment, tmp_path, monkeypatch):
     asked = []
     local = ray.train.ScalingConfig(num_workers=0)
     monkeypatch.setattr(train_run, "ScalingConfig", lambda **numbers: asked.append(numbers["num_workers"]) or local)
@@ -145,7 +163,7 @@ def test_a_plan_that_cannot_be_divided_takes_one_worker(in_process, environment,
     assert [result.status for result in results] == [TrialStatus.COMPLETED] * 3
 
 
-def test_a_worker_that_lacks_memory_makes_the_trial_fail(in_process, environment, tmp_path, monkeypatch):
+def test_a_worker_that_lacks_memory_makes_the_trial_fail(all_in_process, environment, tmp_path, monkeypatch):
     def exhausted(*_, **__):
         raise torch.OutOfMemoryError("out of memory")
 
@@ -158,7 +176,7 @@ def test_a_worker_that_lacks_memory_makes_the_trial_fail(in_process, environment
     assert result.reason == "out of memory"
 
 
-def test_workers_that_fail_every_time_make_a_crashed_trial(in_process, environment, tmp_path, monkeypatch):
+def test_workers_that_fail_every_time_make_a_crashed_trial(all_in_process, environment, tmp_path, monkeypatch):
     def broken(self):
         raise ray.train.WorkerGroupError("The actor died unexpectedly.", {})
 
@@ -187,7 +205,7 @@ def test_a_desk_that_is_lost_says_that_asking_again_resumes(in_process, environm
     assert search.told == []
 
 
-def test_an_error_of_the_search_ends_the_run_of_ray_train(in_process, environment, tmp_path):
+def test_an_error_of_the_search_ends_the_run_of_ray_train(all_in_process, environment, tmp_path):
     class Broken(RecordingSearch):
         def report(self, trial, measurement):
             raise RuntimeError("no verdict")
