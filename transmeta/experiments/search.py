@@ -12,7 +12,10 @@ from transmeta.core.trial import Measurement, TrialId, TrialResult, TrialSpec, T
 from transmeta.training.seeding import derive_seed
 
 GENERATION: Final = 4
-"""Trials that are proposed together, from the results of all earlier generations; never a function of the cluster."""
+"""Trials that are proposed together at first, from the results of all earlier generations; no matter on what cluster."""
+SHARE: Final = 4
+"""Later, as many as one in so many of those before them: a few results more would change little in what is proposed,
+and larger generations keep more workers busy, fill stacks and ask the policy less often."""
 WAITING: Final = 3
 """So many generations wait for all before them; later ones, which learn less from four trials, leave out the last."""
 
@@ -68,7 +71,7 @@ class PolicySearch:
     """Searches the transfer choices for one target, a generation at a time, as a policy suggests.
 
     From the fifth generation on a generation knows the results of all but the last before it, so that the two of them
-    can be under way together and no worker waits for the slowest trial of four.
+    can be under way together and no worker waits for the slowest trial of the last. From the sixth on they grow.
 
     Args:
         trials: how many trials in all.
@@ -142,7 +145,7 @@ class PolicySearch:
 
     def _propose(self, known: int) -> None:
         """Proposes a generation from the results of the first `known`; if it has nothing new, no other follows."""
-        count = min(GENERATION, self._trials - len(self._order))
+        count = min(max(GENERATION, len(self._order) // SHARE), self._trials - len(self._order))
         if count <= 0:
             return
         told = [result for result in self.results if self._generation_of.get(result.spec.id, 0) < known]

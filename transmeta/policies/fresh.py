@@ -9,8 +9,8 @@ from transmeta.core.space import Proposer
 from transmeta.core.trial import Arm
 from transmeta.training.seeding import derive_seed
 
-ATTEMPTS: Final = 6
-"""Draws before giving up on a space that is nearly exhausted; each asks for twice as many arms as the last."""
+PERSISTENCE: Final = 32
+"""Draws end with one of so many arms for each that is wanted or excluded: more are not left in the space, or hardly."""
 
 
 def anything(_arm: Arm) -> bool:
@@ -34,11 +34,10 @@ def fresh_suggestions(
     """
     found: dict[str, Arm] = {}
     sources = sorted(features.pairs)
-    for attempt in range(ATTEMPTS if count > 0 else 0):
-        ask_for = (count + len(exclude)) * 2**attempt
-        for arm in proposer.propose(sources=sources, count=ask_for, seed=derive_seed(seed, "fresh", attempt)):
+    asked = count
+    while len(found) < count and asked <= PERSISTENCE * (count + len(exclude)):
+        for arm in proposer.propose(sources=sources, count=asked, seed=derive_seed(seed, "fresh", asked)):
             if arm.key not in exclude and is_wanted(arm):
                 found.setdefault(arm.key, arm)
-        if len(found) >= count:
-            break
+        asked *= 2
     return tuple(Suggestion(arm=arm) for arm in list(found.values())[:count])
