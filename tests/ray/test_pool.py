@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -238,6 +239,31 @@ def test_a_worker_that_dies_between_two_searches_is_replaced_without_blame(notin
 
     assert [result.status for result in results] == [TrialStatus.COMPLETED]
     assert [trial for trial, _, _ in starts(noting)] == [probe(seed=0).id, probe(seed=1).id]
+
+
+def test_a_worker_that_hangs_is_named_once_with_what_to_do(environment, monkeypatch, caplog):
+    monkeypatch.setattr(crew, "SILENCE_S", 1.0)
+
+    class Hanging(RecordingSearch):
+        rungs = (1 / 9,)
+        hung: int | None = None
+
+        def report(self, trial, measurement):
+            if self.hung is None:
+                (self.hung,) = pool.pids
+                os.kill(self.hung, signal.SIGSTOP)
+                threading.Timer(4 * crew.SILENCE_S, os.kill, (self.hung, signal.SIGCONT)).start()
+            return super().report(trial, measurement)
+
+    spec = probe()
+    search = Hanging([spec])
+    with PoolExecutor(environment=environment, workers=1) as pool:
+        (result,) = pool.drive(search)
+
+    assert result.status is TrialStatus.COMPLETED
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == crew.__name__]
+    assert spec.id in warning
+    assert f"process {search.hung}; if it hangs, kill that process" in warning
 
 
 def test_members_of_one_unit_are_stopped_each_at_its_rung_and_the_others_go_on(noting):

@@ -12,7 +12,7 @@ from transmeta.core.trial import Measurement, TrialId, TrialResult, TrialSpec, T
 from transmeta.training.seeding import derive_seed
 
 GENERATION: Final = 4
-"""Trials that are proposed together at first, from the results of all earlier generations; no matter on what cluster."""
+"""Trials that are proposed together at first, from the results of all earlier generations, on any cluster."""
 SHARE: Final = 4
 """Later, as many as one in so many of those before them: a few results more would change little in what is proposed,
 and larger generations keep more workers busy, fill stacks and ask the policy less often."""

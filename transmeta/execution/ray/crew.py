@@ -1,6 +1,7 @@
 """The actors of a pool: placed, called, watched, replaced and given back."""
 
 import dataclasses
+import logging
 import time
 from collections.abc import Sequence
 from typing import Final, cast, final
@@ -30,6 +31,10 @@ LEAVE_S: Final = 3.0
 REASON_LENGTH: Final = 300
 CLOSE_S: Final = 5.0
 POLL_S: Final = 1.0
+SILENCE_S: Final = 600.0
+"""After so long without an answer a worker is named. It is not killed: a step of a large model may take as long."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,8 @@ class Worker:
     Attributes:
         held: the units that it has under way; of each, one call is outstanding.
         pid: of its process; None until it has greeted.
+        heard_s: when it last answered, or got work after it had none.
+        is_reported: whether the user was told of its silence since then.
     """
 
     def __init__(self, actor: ActorHandle[UnitWorker]) -> None:
@@ -63,6 +70,12 @@ class Worker:
         self.held: dict[int, Assignment] = {}
         self.pid: int | None = None
         self.called_s = time.monotonic()
+        self.hear()
+
+    def hear(self) -> None:
+        """Notes that it has answered, or may begin."""
+        self.heard_s = time.monotonic()
+        self.is_reported = False
 
     @property
     def is_ready(self) -> bool:
@@ -118,6 +131,8 @@ class Crew:
     def start(self, worker: Worker, assignment: Assignment, *, errand: str) -> None:
         """Hands a unit to a worker."""
         self._tickets += 1
+        if not worker.held:
+            worker.hear()
         worker.held[self._tickets] = assignment
         self._calls[worker.actor.run.remote(self._tickets, errand)] = (worker, self._tickets)
 
@@ -147,6 +162,7 @@ class Crew:
                 replies.append(self._hear(ref))
         if self._greetings:
             self._check_starts()
+        self._check_silence()
         return replies
 
     def put_down(self) -> None:
@@ -213,6 +229,7 @@ class Crew:
     def _hear(self, ref: ObjectRef[str]) -> Reply:
         worker, ticket = self._calls.pop(ref)
         assignment = worker.held[ticket]
+        worker.hear()
         is_blameless = False
         try:
             answer = codec.loads(Answer, ray.get(ref))
@@ -248,6 +265,21 @@ class Crew:
                 f"no worker could be placed within {START_S:g} s: each takes {self._resources.cpus:g} CPU and "
                 f"{self._resources.gpus:g} GPU, {_load()}; wait for them, close them, or ask for less"
             )
+
+    def _check_silence(self) -> None:
+        now_s = time.monotonic()
+        for worker in self.ready:
+            if worker.held and not worker.is_reported and now_s - worker.heard_s > SILENCE_S:
+                worker.is_reported = True
+                unit = next(iter(worker.held.values())).unit
+                logger.warning(
+                    "no word for %.0f s of trial %s%s in process %d; if it hangs, kill that process: what it held is "
+                    "then run again",
+                    now_s - worker.heard_s,
+                    unit.members[0].id,
+                    f" and {len(unit.members) - 1} beside it" if len(unit.members) > 1 else "",
+                    worker.pid,
+                )
 
 
 def _free(resources: Resources, *, wanted: int, settle_s: float) -> int:
