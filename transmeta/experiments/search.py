@@ -13,7 +13,7 @@ from transmeta.training.seeding import derive_seed
 
 GENERATION: Final = 4
 """Trials that are proposed together at first, from the results of all earlier generations, on any cluster."""
-SHARE: Final = 4
+SHARE: Final = 8
 """Later, as many as one in so many of those before them: a few results more would change little in what is proposed,
 and larger generations keep more workers busy, fill stacks and ask the policy less often."""
 WAITING: Final = 3
@@ -71,7 +71,7 @@ class PolicySearch:
     """Searches the transfer choices for one target, a generation at a time, as a policy suggests.
 
     From the fifth generation on a generation knows the results of all but the last before it, so that the two of them
-    can be under way together and no worker waits for the slowest trial of the last. From the sixth on they grow.
+    can be under way together and no worker waits for the slowest trial of the last. After forty trials they grow.
 
     Args:
         trials: how many trials in all.

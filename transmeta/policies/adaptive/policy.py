@@ -30,6 +30,8 @@ FIRST_RUNG: Final = max(round(SHARES[0] * GRID), 1)
 SMALLEST_COST_S: Final = 1e-4
 COLD_ARMS: Final = 16
 """Of each source that no known target had."""
+CHOICE: Final = 2
+"""New arms to choose from, for each that was tried or is asked for, when the known ones are used up."""
 OVERHEAD_S: Final = 0.3
 """Seconds that a trial takes beside its own, to be sent and to load its model: a hundred free ones are not free."""
 NEARNESS: Final = 1.0
@@ -91,30 +93,53 @@ class AdaptivePolicy:
         return dataclasses.replace(self, is_thrifty=True)
 
     def suggest(self, features: MetaFeatures, history: History, *, count: int, seed: int) -> Sequence[Suggestion]:
-        """Returns up to `count` arms, best first, then fresh ones."""
-        extra = self._unknown(features, history)
-        wide = _widened(self, named_arms(extra)) if extra else self
-        now = situation(wide.table, features, history)
-        known = wide._known(features, history, now, count=count)
+        """Returns up to `count` arms, best first: known ones, then new ones that the network chose, then others."""
+        if self.learned.ensemble is None:
+            return self._extended((), features, history, count=count, seed=seed)
+        cold = self._cold(features)
+        wide = self._with(cold, history)
+        known = wide._known(features, history, situation(wide.table, features, history), count=count)
+        if len(known) < count:
+            wide = self._with([*cold, *self._new(features, count=len(history) + count)], history)
+        return wide._extended(known, features, history, count=count, seed=seed)
+
+    def _extended(
+        self, first: Sequence[Suggestion], features: MetaFeatures, history: History, *, count: int, seed: int
+    ) -> tuple[Suggestion, ...]:
+        """Returns `first` with further suggestions up to `count`: of known arms, then fresh ones."""
+        now = situation(self.table, features, history)
+        known = (*first, *self._known(features, history, now, count=count - len(first), first=first))
         return known + hand_over(known, features=features, now=now, proposer=self.proposer, count=count, seed=seed)
 
-    def _unknown(self, features: MetaFeatures, history: History) -> tuple[Arm, ...]:
-        """Returns what the network can speak of beside the known arms.
-
-        These are arms of allowed sources that no known target had, the same in every call, and what was tried already.
-        """
-        if self.learned.ensemble is None:
-            return ()
+    def _with(self, arms: Sequence[Arm], history: History) -> "AdaptivePolicy":
+        """Returns the policy with columns for `arms` and for what was tried, of which the network alone speaks."""
         known = self.table.columns()
-        sources = {arm.source for arm in self.table.arms}
-        cold = sorted(features.pairs.keys() - sources)
-        drawn = _drawn(self, tuple(cold)) if cold else ()
         tried = [result.spec.arm for result in history]
-        return tuple({arm.key: arm for arm in (*drawn, *tried) if arm.key not in known}.values())
+        extra = {arm.key: arm for arm in (*arms, *tried) if arm.key not in known}
+        return _widened(self, named_arms(tuple(extra.values()))) if extra else self
 
-    def _known(self, features: MetaFeatures, history: History, now: Situation, *, count: int) -> tuple[Suggestion, ...]:
-        """Returns up to `count` suggestions among the arms of the table."""
-        if not now.is_available.any() or not self.table.targets:
+    def _cold(self, features: MetaFeatures) -> Sequence[Arm]:
+        """Returns arms of allowed sources that no known target had, the same in every call."""
+        cold = sorted(features.pairs.keys() - {arm.source for arm in self.table.arms})
+        return _drawn(self, tuple(cold), COLD_ARMS * len(cold))
+
+    def _new(self, features: MetaFeatures, *, count: int) -> Sequence[Arm]:
+        """Returns arms of all allowed sources, at least twice `count` and often the same: to meet others takes time."""
+        sources = sorted(features.pairs)
+        least = COLD_ARMS * max(len(sources), 1)
+        return _drawn(self, tuple(sources), least * 2 ** max(0, math.ceil(math.log2(CHOICE * count / least))))
+
+    def _known(
+        self,
+        features: MetaFeatures,
+        history: History,
+        now: Situation,
+        *,
+        count: int,
+        first: Sequence[Suggestion] = (),
+    ) -> tuple[Suggestion, ...]:
+        """Returns up to `count` suggestions among the arms of the table, to be made after those of `first`."""
+        if count <= 0 or not now.is_available.any() or not self.table.targets:
             return ()
         told = _told(self.table, history)
         is_allowed = now.is_available.copy()
@@ -123,6 +148,9 @@ class AdaptivePolicy:
         for _, done, utility in told:
             values = np.zeros(0) if utility is None else np.array([utility])
             session.tell(done, values, np.zeros(0), failed=utility is None)
+        places = self.table.columns()
+        for suggestion in first:
+            session.assume(Move(config=places[suggestion.arm.key], step=GRID))
         columns: list[int] = []
         while len(columns) < count and (move := session.next()) is not None:
             columns.append(move.config)
@@ -208,8 +236,8 @@ def _widened(policy: AdaptivePolicy, extra: Named[Sequence[Arm]]) -> AdaptivePol
 
 
 @functools.lru_cache(maxsize=4)
-def _drawn(policy: AdaptivePolicy, cold: tuple[str, ...]) -> Sequence[Arm]:
-    return policy.proposer.propose(sources=cold, count=COLD_ARMS * len(cold), seed=0)
+def _drawn(policy: AdaptivePolicy, sources: tuple[str, ...], count: int) -> Sequence[Arm]:
+    return policy.proposer.propose(sources=sources, count=count, seed=0) if count else ()
 
 
 @functools.lru_cache(maxsize=4)

@@ -126,9 +126,12 @@ class AdaptiveSession:
         self._spending = spending
         self._knobs = knobs
         self._paid = np.zeros(len(columns), dtype=np.int64)
+        self._told = np.zeros(len(columns), dtype=np.int64)
         self._utility = np.full(len(columns), np.nan)
         self._is_ample = spending.left > FEW_RUNS * spending.run
         self._weights: Array | None = rows.weights
+        self._believed: Posterior | None = None
+        self._sampled: tuple[Array, Array] | None = None
 
     @property
     def weights(self) -> Array:
@@ -181,15 +184,21 @@ class AdaptiveSession:
         share = self._knobs.sampled
         if share == 0:
             return self._rows.regret, self.weights
-        sampled = self.believed().samples(self._beliefs.normal)
-        curves = np.clip(sampled[:, :, None] + self._beliefs.gaps, 0.0, WORST)
-        weights = np.concatenate([(1 - share) * self.weights, np.full(len(curves), share / len(curves))])
-        return np.concatenate([self._rows.regret, curves]), weights
+        if self._sampled is None:
+            sampled = self.believed().samples(self._beliefs.normal)
+            curves = np.clip(sampled[:, :, None] + self._beliefs.gaps, 0.0, WORST)
+            weights = np.concatenate([(1 - share) * self.weights, np.full(len(curves), share / len(curves))])
+            self._sampled = np.concatenate([self._rows.regret, curves]), weights
+        return self._sampled
 
     def believed(self) -> Posterior:
         """Returns what is believed of the final values now."""
-        observed = np.flatnonzero((self._paid > 0) & ~np.isnan(self._utility) & (self._utility != FAILED))
-        return self._beliefs.after(observed=observed, rungs=self._paid[observed] - 1, utility=self._utility[observed])
+        if self._believed is None:
+            observed = np.flatnonzero((self._told > 0) & (self._utility != FAILED))
+            self._believed = self._beliefs.after(
+                observed=observed, rungs=self._told[observed] - 1, utility=self._utility[observed]
+            )
+        return self._believed
 
     def predict(self, config: int) -> Forecast:
         """Returns what a full run of the configuration would bring, as known now."""
@@ -210,11 +219,12 @@ class AdaptiveSession:
         before = self._spending.remaining(self._paid)[place, rung - 1]
         self._paid_s[place] += float(cost_s.sum())
         self._spending.pay(float(before), cost_s)
-        self._paid[place] = rung
+        self._paid[place] = self._told[place] = rung
         is_diverged = failed or not len(values) or not np.isfinite(values[-1])
         self._utility[place] = FAILED if is_diverged else float(values[-1])
+        self._believed = self._sampled = None  # computed when asked for: a history is told all at once
         if self._knobs.beta > 0:
-            self._weights = None  # computed when asked for: a history is told all at once
+            self._weights = None
 
     def _correction(self) -> float:
         """Returns by what expected costs are multiplied after what was paid: a run counts by the share that was run."""
@@ -234,7 +244,7 @@ class AdaptiveSession:
 
     def _posterior(self) -> Array:
         """Returns the weights after what was observed: pairs are compared at the rungs that were reached."""
-        started = np.flatnonzero((self._paid > 0) & ~np.isnan(self._utility))
-        predicted = self._rows.regret[:, started, self._paid[started] - 1]
+        started = np.flatnonzero(self._told > 0)
+        predicted = self._rows.regret[:, started, self._told[started] - 1]
         mistakes = misranking(predicted, self._utility[started])
         return reweighted(self._rows.weights, mistakes, beta=self._knobs.beta)

@@ -197,6 +197,16 @@ def test_what_was_drawn_afresh_tells_about_the_target() -> None:
     assert after.predicted_score < before.predicted_score
 
 
+def test_when_the_known_arms_are_used_up_the_network_chooses_among_new_ones_of_the_same_sources() -> None:
+    history = [trial("new", arm, 0.5) for arm in ARMS]
+
+    found = policy().suggest(present(0.4), history, count=4, seed=0)
+
+    assert len({*keys(found), *(arm.key for arm in ARMS)}) == 4 + len(ARMS)
+    assert {item.arm.source for item in found} <= {arm.source for arm in ARMS}
+    assert all(item.predicted_score is not None for item in found)
+
+
 def test_a_target_is_met_once_and_again_only_when_it_or_what_is_allowed_changes(monkeypatch) -> None:
     met: list[str] = []
     meet = AdaptiveLearned.meet
