@@ -42,7 +42,7 @@ class Scale:
 
 
 FULL: Final = Scale(is_quick=False, rounds=3, rival_rounds=3, plain_trials=8, tuned_trials=24)
-QUICK: Final = Scale(is_quick=True, rounds=3, rival_rounds=1, plain_trials=4, tuned_trials=8)
+QUICK: Final = Scale(is_quick=True, rounds=2, rival_rounds=1, plain_trials=4, tuned_trials=8)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

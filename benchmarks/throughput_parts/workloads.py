@@ -92,7 +92,7 @@ _WORKLOADS: Final = (
              bars=Bars(plain=60, tuned=4, stretch=8), kind=Kind.SEARCH, quick_trials=48,
              note="every strategy, every source, as adapt searches"),
     Workload(name="ridge_1024", strategy=RIDGE, source="icons", trials=1024, rates=(0, 0), params={},
-             rivals_like="probes_cnn_64",
+             rivals_like="probes_cnn_64", quick_trials=256,
              note="closed-form heads against gradient-trained ones: other numbers"),
 )  # fmt: skip
 WORKLOADS: Final[Mapping[str, Workload]] = {workload.name: workload for workload in _WORKLOADS}

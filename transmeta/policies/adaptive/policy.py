@@ -93,13 +93,13 @@ class AdaptivePolicy:
         return dataclasses.replace(self, is_thrifty=True)
 
     def suggest(self, features: MetaFeatures, history: History, *, count: int, seed: int) -> Sequence[Suggestion]:
-        """Returns up to `count` arms, best first: known ones, then new ones that the network chose, then others."""
+        """Returns up to `count` arms, best first: known ones, in a search then new ones by the network, then others."""
         if self.learned.ensemble is None:
             return self._extended((), features, history, count=count, seed=seed)
         cold = self._cold(features)
         wide = self._with(cold, history)
         known = wide._known(features, history, situation(wide.table, features, history), count=count)
-        if len(known) < count:
+        if history and len(known) < count:
             wide = self._with([*cold, *self._new(features, count=len(history) + count)], history)
         return wide._extended(known, features, history, count=count, seed=seed)
 
