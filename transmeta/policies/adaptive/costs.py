@@ -90,9 +90,23 @@ class CostModel:
 
 
 def correction(ratios: Array, *, weights: Array | None = None) -> float:
-    """Returns by what expected costs are multiplied after log(paid / expected) of some trials, (N,)."""
+    """Returns by what expected costs are multiplied after log(paid / expected) of some trials, (N,).
+
+    Their median counts, as some pay for what others use as well: the first through the frozen stages of a source.
+    """
+    if not len(ratios):
+        return 1.0
     shares = np.ones(len(ratios)) if weights is None else weights
-    return float(np.exp((shares * ratios).sum() / (shares.sum() + (NOISE_DEVIATION / PRIOR_DEVIATION) ** 2)))
+    return float(
+        np.exp(_median(ratios, shares) * shares.sum() / (shares.sum() + (NOISE_DEVIATION / PRIOR_DEVIATION) ** 2))
+    )
+
+
+def _median(values: Array, weights: Array) -> float:
+    """Returns the value in the middle of the weights, between two values in proportion."""
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weights[order]) - weights[order] / 2
+    return float(np.interp(weights.sum() / 2, below, values[order]))
 
 
 def widened(model: CostModel, *, like: Sequence[Flags]) -> CostModel:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transmeta.policies.adaptive.costs import CostModel
+from transmeta.policies.adaptive.costs import CostModel, correction
 
 RNG = np.random.default_rng(2)
 SIZES = RNG.uniform(0, 4, 40)
@@ -25,6 +25,25 @@ def test_what_the_trials_so_far_have_cost_corrects_the_prediction() -> None:
     corrected = model.predict(np.array([2.0]), ratios=np.full(20, np.log(3.0)))
 
     assert corrected / plain == pytest.approx(np.full(3, 3.0), rel=0.05)
+
+
+def test_a_trial_that_pays_for_all_later_ones_moves_what_they_are_expected_to_cost_no_further_than_one_of_them() -> (
+    None
+):
+    usual = np.array([-0.1, 0.0, 0.1, 0.2])
+
+    assert correction(np.array([*usual, 5.0])) == correction(np.array([*usual, 0.3]))
+    assert correction(np.zeros(0)) == 1.0
+
+
+def test_a_trial_that_was_left_early_counts_by_the_share_that_was_run() -> None:
+    ratios = np.array([0.0, 0.0, 2.0, 2.0])
+
+    mostly_low = correction(ratios, weights=np.array([1.0, 1.0, 0.1, 0.1]))
+    mostly_high = correction(ratios, weights=np.array([0.1, 0.1, 1.0, 1.0]))
+
+    assert mostly_low == pytest.approx(1.0)
+    assert mostly_high > 4.0
 
 
 def test_a_configuration_that_never_ran_costs_what_the_others_do_on_average() -> None:
