@@ -1,7 +1,7 @@
 """`transmeta meta-train`: the policy learned over many targets, round after round."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from transmeta.core.task import Task
     from transmeta.experiments.meta_train import Gate, MetaTrainPlan, RoundReport
     from transmeta.experiments.run import Workbench
+    from transmeta.policies.versions import PolicyVersion
     from transmeta.stores.sql import SqlExperienceStore
     from transmeta.workspace import Compute, Workspace
 
@@ -177,6 +178,7 @@ def _run(
     config: MetaTrainConfig, *, name: str, workspace: "Workspace", compute: "Compute", is_dry: bool, is_quiet: bool
 ) -> MetaTrainReport | Plan:
     from transmeta.experiments.meta_train import MetaTrainPlan
+    from transmeta.policies.files import POLICY_FILE
     from transmeta.strategies.pool import arm_pool
 
     learn = _learner(config.policy)
@@ -198,6 +200,8 @@ def _run(
     if is_dry:
         names = tuple(task.id for task in tasks)
         return Plan(targets=names, sources=tuple(cards), trials=trials, executor=compute.executor.value)
+    if not (workspace.policy_folder / POLICY_FILE).is_file():
+        workspace.keep_policy()  # the packaged one, to go back to
     reports: list[RoundReport] = []
 
     def on_round(report: "RoundReport") -> None:
@@ -218,6 +222,8 @@ def _run(
     workspace.policy_versions.keep_current(
         lambda policy: workspace.note(policy, origin="meta-train"), proposer=workspace.proposer(())
     )
+    if not is_quiet and (advice := _advice(workspace.policy_versions.known())):
+        say(advice)
     return MetaTrainReport(
         run=name,
         rounds=config.rounds,
@@ -228,6 +234,19 @@ def _run(
         loss_final=final,
         policy=str(workspace.policy_folder),
         version=workspace.policy_versions.current(),
+    )
+
+
+def _advice(versions: Sequence["PolicyVersion"]) -> str | None:
+    """Returns what to do if the packaged policy knows more than the one that takes its place."""
+    packaged = next((version for version in versions if version.note.origin == "packaged"), None)
+    learned = next((version for version in versions if version.is_current), None)
+    if packaged is None or learned is None or learned.note.data_sets >= packaged.note.data_sets:
+        return None
+    return (
+        f"this policy knows {learned.note.data_sets} data sets; the packaged one, in whose place it is now, knows "
+        f"{packaged.note.data_sets}; to learn from these trials beside what that knows: "
+        f"transmeta policy rollback --to {packaged.number}, then transmeta policy update"
     )
 
 

@@ -1,8 +1,10 @@
 import functools
+import shutil
 from pathlib import Path
 
 import pytest
 
+from transmeta import policies
 from transmeta.policies.adaptive.learner import AdaptiveLearner
 from transmeta.policies.network.learner import NetworkLearner
 from transmeta.policies.network.training import TrainingPlan
@@ -35,6 +37,27 @@ def test_a_policy_is_learned_and_then_tested_on_what_it_has_not_seen(
     assert (learned.json["fresh"], again.json["fresh"]) == (6, 0)
     assert tested.json["datasets"] == 3
     assert {row["policy"] for row in tested.json["rows"]} >= {"adaptive", "network", "portfolio", "fixed-linear_probe"}
+
+
+def test_what_takes_the_place_of_a_packaged_policy_that_knows_more_says_so_and_can_be_taken_back(
+    run: Run, workspace: Path, short_training: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transmeta.workspace.PACKAGED_POLICY", Path(policies.__file__).parent / "packaged")
+    shutil.rmtree(workspace / "policy")
+    words = ("--rounds", 1, "--trials-per-round", 2, "--samples", 0, "--strategies", "linear_probe,from_scratch")
+    place = ("--workspace", workspace)
+
+    learned = run("meta-train", "digits@3", "icons-time@3", *words, "--executor", "local", *place)
+    back = run("policy", "rollback", "--to", 1, *place, "--json")
+    known = run("policy", "versions", *place, "--json").json
+
+    assert learned.code == back.code == 0, learned.err
+    assert "this policy knows 2 data sets; the packaged one, in whose place it is now, knows 43;" in learned.err
+    assert "transmeta policy rollback --to 1, then transmeta policy update" in learned.err
+    assert [(version["note"]["origin"], version["is_current"]) for version in known] == [
+        ("packaged", True),
+        ("meta-train", False),
+    ]
 
 
 @pytest.mark.parametrize("kind", ["network", "portfolio"])
