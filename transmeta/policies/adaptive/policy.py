@@ -30,8 +30,9 @@ FIRST_RUNG: Final = max(round(SHARES[0] * GRID), 1)
 SMALLEST_COST_S: Final = 1e-4
 COLD_ARMS: Final = 16
 """Of each source that no known target had."""
-CHOICE: Final = 2
-"""New arms to choose from, for each that was tried or is asked for, when the known ones are used up."""
+CHOICE: Final = 4
+"""New arms to choose from, for each that is asked for, when the known ones are used up; `LEAST_CHOICE` at least."""
+LEAST_CHOICE: Final = 64
 OVERHEAD_S: Final = 0.3
 """Seconds that a trial takes beside its own, to be sent and to load its model: a hundred free ones are not free."""
 NEARNESS: Final = 1.0
@@ -100,7 +101,7 @@ class AdaptivePolicy:
         wide = self._with(cold, history)
         known = wide._known(features, history, situation(wide.table, features, history), count=count)
         if history and len(known) < count:
-            wide = self._with([*cold, *self._new(features, count=len(history) + count)], history)
+            wide = self._with([*cold, *self._new(features, history, count=count)], history)
         return wide._extended(known, features, history, count=count, seed=seed)
 
     def _extended(
@@ -123,11 +124,12 @@ class AdaptivePolicy:
         cold = sorted(features.pairs.keys() - {arm.source for arm in self.table.arms})
         return _drawn(self, tuple(cold), COLD_ARMS * len(cold))
 
-    def _new(self, features: MetaFeatures, *, count: int) -> Sequence[Arm]:
-        """Returns arms of all allowed sources, at least twice `count` and often the same: to meet others takes time."""
-        sources = sorted(features.pairs)
-        least = COLD_ARMS * max(len(sources), 1)
-        return _drawn(self, tuple(sources), least * 2 ** max(0, math.ceil(math.log2(CHOICE * count / least))))
+    def _new(self, features: MetaFeatures, history: History, *, count: int) -> Sequence[Arm]:
+        """Returns arms of all allowed sources that were not tried, several for each of `count`."""
+        tried = {result.spec.arm.key for result in history}
+        wanted = max(LEAST_CHOICE, CHOICE * count)
+        drawn = _drawn(self, tuple(sorted(features.pairs)), 2 ** math.ceil(math.log2(len(tried) + wanted)))
+        return [arm for arm in drawn if arm.key not in tried][:wanted]
 
     def _known(
         self,
