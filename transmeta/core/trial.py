@@ -2,12 +2,15 @@
 
 import dataclasses
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 from transmeta.core import codec
 from transmeta.core.task import Params, Task, TaskPair, params_key
 
 TrialId = NewType("TrialId", str)
+
+STOPPED_BY_SEARCH: Final = "stopped by the search"
+"""The reason of a trial that ended early by a verdict."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

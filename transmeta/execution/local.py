@@ -6,14 +6,13 @@ from typing import Final, final
 import torch
 
 from transmeta.core.protocols import Search
-from transmeta.core.trial import TrialResult, Verdict
+from transmeta.core.trial import STOPPED_BY_SEARCH, TrialResult, Verdict
 from transmeta.trials.environment import Environment
 from transmeta.trials.opening import open_unit
 from transmeta.trials.planner import UnitPlanner
 from transmeta.trials.run import THREADS
 from transmeta.trials.unit import UnitSpec
 
-STOPPED_BY_SEARCH: Final = "stopped by the search"
 AT_ONCE: Final = 128
 """Trials that are asked for together, to be grouped."""
 

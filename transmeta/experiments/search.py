@@ -8,7 +8,15 @@ from typing import Final, final
 from transmeta.core.experience import MetaFeatures
 from transmeta.core.protocols import Policy, Search
 from transmeta.core.task import Task, TaskPair
-from transmeta.core.trial import Measurement, TrialId, TrialResult, TrialSpec, TrialStatus, Verdict
+from transmeta.core.trial import (
+    STOPPED_BY_SEARCH,
+    Measurement,
+    TrialId,
+    TrialResult,
+    TrialSpec,
+    TrialStatus,
+    Verdict,
+)
 from transmeta.training.seeding import derive_seed
 
 GENERATION: Final = 4
@@ -285,6 +293,6 @@ def _stopped_at(result: TrialResult, index: int) -> TrialResult:
         test_score=None,
         cost_s=last.cost_s,
         wall_s=last.wall_s,
-        reason="stopped by the search",
+        reason=STOPPED_BY_SEARCH,
         checkpoint=None,
     )

@@ -8,7 +8,16 @@ from typing import final
 from transmeta.core.experience import History, MetaFeatures
 from transmeta.core.outcome import Suggestion
 from transmeta.core.protocols import Search
-from transmeta.core.trial import Arm, Measurement, TrialId, TrialResult, TrialSpec, TrialStatus, Verdict
+from transmeta.core.trial import (
+    STOPPED_BY_SEARCH,
+    Arm,
+    Measurement,
+    TrialId,
+    TrialResult,
+    TrialSpec,
+    TrialStatus,
+    Verdict,
+)
 
 Script = Callable[[TrialSpec], TrialResult]
 """What a trial would show, run to its end."""
@@ -155,5 +164,5 @@ def _advanced(script: TrialResult, shown: int, search: Search) -> TrialResult | 
         test_score=None,
         cost_s=measurement.cost_s,
         wall_s=measurement.wall_s,
-        reason="stopped by the search",
+        reason=STOPPED_BY_SEARCH,
     )

@@ -11,10 +11,10 @@ import ray.train
 import torch
 
 from transmeta.core import codec
-from transmeta.core.trial import Measurement, TrialResult, TrialSpec
+from transmeta.core.trial import STOPPED_BY_SEARCH, Measurement, TrialResult, TrialSpec
 from transmeta.execution.ray.orders import Orders
 from transmeta.execution.ray.train_run import own_device, own_replica, report_with_checkpoint, restored
-from transmeta.execution.ray.worker import REFUSALS, STOPPED, Refusal
+from transmeta.execution.ray.worker import REFUSALS, Refusal
 from transmeta.execution.watch import Order, Question
 from transmeta.training.fit import FitState, Replica
 from transmeta.trials.environment import Environment
@@ -77,7 +77,7 @@ def _run(errand: TrialErrand, orders: Orders) -> Outcome:
         order = _order(orders, curve, replica=replica, device=device)
         if order is Order.END:
             return Outcome()
-        step = run.stop(reason=STOPPED) if order is Order.STOP else run.advance()
+        step = run.stop(reason=STOPPED_BY_SEARCH) if order is Order.STOP else run.advance()
         cost_s = round(_total(step.cost_s, replica=replica, device=device), 6)
         if isinstance(step, TrialResult):
             return Outcome(result=dataclasses.replace(step, cost_s=cost_s, curve=()))

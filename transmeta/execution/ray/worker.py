@@ -14,7 +14,7 @@ from typing import Final, Protocol, cast, final
 import torch
 
 from transmeta.core import codec
-from transmeta.core.trial import Measurement, TrialId, TrialResult
+from transmeta.core.trial import STOPPED_BY_SEARCH, Measurement, TrialId, TrialResult
 from transmeta.errors import InputError, UnsafeFileError
 from transmeta.trials.environment import Environment
 from transmeta.trials.run import THREADS
@@ -22,7 +22,6 @@ from transmeta.trials.unit import MemberMeasurement, TrialUnit, UnitSpec, UnitSt
 
 STEP_S: Final = 1.0
 """A step ends after this many seconds, or at a rung: the delay with which a verdict is heard."""
-STOPPED: Final = "stopped by the search"
 REFUSALS: Final = (InputError, UnsafeFileError)
 """What a unit raises that cannot be run as it is specified: nobody's work is lost by ending the search."""
 
@@ -152,7 +151,7 @@ class UnitWorker:
         self, ticket: int, unit: TrialUnit, rungs: tuple[float, ...], *, stops: Sequence[str], started_s: float
     ) -> str:
         """Advances until a member reaches a rung, for about `STEP_S` seconds, or to the end; keeps what goes on."""
-        results: list[TrialResult] = [unit.stop(TrialId(trial), reason=STOPPED) for trial in stops]
+        results: list[TrialResult] = [unit.stop(TrialId(trial), reason=STOPPED_BY_SEARCH) for trial in stops]
         measurements: list[Shown] = []
         busy_s = time.perf_counter() - started_s
         while not unit.is_done and busy_s < STEP_S:
