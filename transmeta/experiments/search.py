@@ -133,8 +133,8 @@ class PolicySearch:
         return taken
 
     def report(self, trial: TrialId, measurement: Measurement) -> Verdict:
-        """Returns STOP if the measurement is the first at a rung and not among the best there."""
-        if self._halving is None:
+        """Returns STOP if the measurement is the first at a rung and not among the best there, nor a trial's last."""
+        if self._halving is None or _is_last(measurement):
             return Verdict.CONTINUE
         reached = [rung for rung in self.rungs if measurement.reaches(rung)]
         utility = self._target.metric.utility(measurement.value)
@@ -174,7 +174,7 @@ class PolicySearch:
     def _utilities_at(self, rung: float, results: Sequence[TrialResult]) -> list[float]:
         utilities = []
         for result in results:
-            at_rung = [m for m in result.curve if m.reaches(rung)]
+            at_rung = [m for m in result.curve if m.reaches(rung) and not _is_last(m)]
             utilities += [self._target.metric.utility(m.value) for m in at_rung]
         return utilities
 
@@ -278,6 +278,11 @@ class Deadline:
         if result.status is TrialStatus.COMPLETED:
             self._walls.append(result.wall_s)
         self._search.tell(result)
+
+
+def _is_last(measurement: Measurement) -> bool:
+    """Whether the trial is at its end: a closed-form head is at once, and tells nothing of others on their way."""
+    return measurement.progress >= 1.0
 
 
 def _stopped_at(result: TrialResult, index: int) -> TrialResult:

@@ -234,6 +234,27 @@ def test_a_measurement_that_passes_two_rungs_is_judged_at_both():
     assert search.report(spec.id, whole) is STOP
 
 
+def test_a_trial_that_ends_with_its_first_measurement_stops_nobody_on_the_way_and_is_not_stopped_itself():
+    search = policy_search(halving=Halving())
+    first = search.ask(count=4)
+    for spec in first:
+        search.tell(scripted_result(spec, values=[0.9]))  # as a head in closed form
+    (spec, *_) = search.ask(count=4)
+
+    assert search.report(spec.id, measurement(0.1)) is CONTINUE, "nobody was seen on the way"
+    assert search.report(spec.id, scripted_result(spec, values=[0.1]).curve[0]) is CONTINUE
+
+
+def test_a_closed_form_head_is_not_stopped_by_trials_that_were_measured_on_the_way():
+    search = policy_search(halving=Halving())
+    for spec in search.ask(count=4):
+        search.tell(flat(spec, 0.9))
+    (spec, *_) = search.ask(count=4)
+
+    assert search.report(spec.id, measurement(0.1)) is STOP
+    assert search.report(spec.id, scripted_result(spec, values=[0.1]).curve[0]) is CONTINUE
+
+
 def test_a_loss_is_better_when_it_is_lower():
     target = dataclasses.replace(TARGET, metric=LOSS)
     search = policy_search(halving=Halving(rungs=(1 / 9,)), target=target)
