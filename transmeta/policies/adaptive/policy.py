@@ -95,21 +95,15 @@ class AdaptivePolicy:
 
     def suggest(self, features: MetaFeatures, history: History, *, count: int, seed: int) -> Sequence[Suggestion]:
         """Returns up to `count` arms, best first: known ones, in a search then new ones by the network, then others."""
-        if self.learned.ensemble is None:
-            return self._extended((), features, history, count=count, seed=seed)
-        cold = self._cold(features)
-        wide = self._with(cold, history)
-        known = wide._known(features, history, situation(wide.table, features, history), count=count)
-        if history and len(known) < count:
+        has_network = self.learned.ensemble is not None
+        cold = self._cold(features) if has_network else ()
+        wide = self._with(cold, history) if has_network else self
+        now = situation(wide.table, features, history)
+        known = wide._known(features, history, now, count=count)
+        if has_network and history and len(known) < count:
             wide = self._with([*cold, *self._new(features, history, count=count)], history)
-        return wide._extended(known, features, history, count=count, seed=seed)
-
-    def _extended(
-        self, first: Sequence[Suggestion], features: MetaFeatures, history: History, *, count: int, seed: int
-    ) -> tuple[Suggestion, ...]:
-        """Returns `first` with further suggestions up to `count`: of known arms, then fresh ones."""
-        now = situation(self.table, features, history)
-        known = (*first, *self._known(features, history, now, count=count - len(first), first=first))
+            now = situation(wide.table, features, history)
+            known += wide._known(features, history, now, count=count - len(known), first=known)
         return known + hand_over(known, features=features, now=now, proposer=self.proposer, count=count, seed=seed)
 
     def _with(self, arms: Sequence[Arm], history: History) -> "AdaptivePolicy":
@@ -141,7 +135,7 @@ class AdaptivePolicy:
         first: Sequence[Suggestion] = (),
     ) -> tuple[Suggestion, ...]:
         """Returns up to `count` suggestions among the arms of the table, to be made after those of `first`."""
-        if count <= 0 or not now.is_available.any() or not self.table.targets:
+        if not now.is_available.any() or not self.table.targets:
             return ()
         told = _told(self.table, history)
         is_allowed = now.is_available.copy()
