@@ -28,7 +28,8 @@ class NormRows:
         assert known is None
         saved: tuple[Tensor, ...]
         if self._groups == 1 and x.shape[2] == 1:
-            normal, mean, factor = torch.native_layer_norm(x, x.shape[3:], None, None, self._epsilon)
+            one, zero = x.new_ones(x.shape[3]), x.new_zeros(x.shape[3])  # without them it is not vectorised
+            normal, mean, factor = torch.native_layer_norm(x, x.shape[3:], one, zero, self._epsilon)
             saved = (normal, x, mean, factor)
         else:
             centred = x - self._mean(x)

@@ -292,10 +292,10 @@ class Stack:
     @torch.no_grad()
     def _pull(self) -> None:
         """Adds the gradients of the L2-SP penalty of each member."""
+        if self._plan.penalty is None:
+            return
         plans = [self._members[member].planned.plan.penalty for member in self._rows]
         numbers = [(plan.strength, plan.head_strength) for plan in plans if plan is not None]
-        if not numbers:
-            return
         strength, head_strength = torch.tensor(numbers, dtype=torch.float64).to(self._device, self._optimiser.dtype).T
         for name, leaf in self._optimiser.parameters.items():
             away = leaf - self._anchors[name] if name in self._anchors else leaf

@@ -1,6 +1,7 @@
 """AdamW over the stacked parameters of several members, each with its own learning rate and weight decay."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final, final
 
@@ -53,7 +54,7 @@ class StackedAdamW:
         self._weights = flat
         self._first = [torch.zeros_like(part) for part in flat]
         self._second = [torch.zeros_like(part) for part in flat]
-        self._steps = [torch.zeros(len(part), 1, dtype=torch.float64) for part in flat]
+        self._steps = [0] * len(flat)
         self._has_decay = [bool(group.decays.any()) for group in groups]
         self._is_fused = [part.device.type == "cpu" and part.shape[1] >= FUSED_WEIGHTS for part in flat]
         self._share()
@@ -87,42 +88,45 @@ class StackedAdamW:
 
     @torch.no_grad()
     def _step_group(self, index: int, *, rates: Tensor, group: StackedGroup) -> None:
+        self._steps[index] += 1
         if self._is_fused[index]:
             self._step_rows(index, rates=rates, group=group)
             return
-        rate = rates[:, None]
+        rate, steps = rates[:, None], self._steps[index]
         weights, gradient = self._weights[index], self._gradients[index]
-        first, second, steps = self._first[index], self._second[index], self._steps[index]
-        steps += 1
+        first, second = self._first[index], self._second[index]
         if self._has_decay[index]:
             weights.mul_((1 - rate * group.decays[:, None]).to(weights))
         first.lerp_(gradient, 1 - BETAS[0])
         second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        scale = (1 - BETAS[1] ** steps).sqrt()
-        denominator = second.sqrt().div_(scale.to(weights)).add_(EPSILON)
-        weights.sub_(first.div(denominator).mul_((rate / (1 - BETAS[0] ** steps)).to(weights)))
+        # √(v / c) + ε as (√v + ε·√c) / √c: one pass less, as √c joins the rates
+        scale = math.sqrt(1 - BETAS[1] ** steps)
+        factor = rate * (scale / (1 - BETAS[0] ** steps))
+        weights.sub_(first.div(second.sqrt().add_(EPSILON * scale)).mul_(factor.to(weights)))
 
     def _step_rows(self, index: int, *, rates: Tensor, group: StackedGroup) -> None:
         """Steps the members of a group one by one, each in one pass over memory."""
-        self._steps[index] += 1
-        steps = self._steps[index].to(torch.float32)
-        parts = (self._weights[index], self._gradients[index], self._first[index], self._second[index], steps)
-        rows = zip(*(part.unbind() for part in parts), rates.tolist(), group.decays.tolist(), strict=True)
-        for weights, gradient, first, second, step, rate, decay in rows:
+        steps = torch.tensor(float(self._steps[index]))
+        for row, rate, decay in zip(self._fused[index], rates.tolist(), group.decays.tolist(), strict=True):
             torch._fused_adamw_(
-                [weights], [gradient], [first], [second], [], [step],
+                *row, [], [steps],
                 lr=rate, beta1=BETAS[0], beta2=BETAS[1], weight_decay=decay, eps=EPSILON, amsgrad=False, maximize=False,
             )  # fmt: skip
 
     def keep(self, rows: Tensor) -> None:
         """Drops all members but those at `rows`; `parameters` are new leaves afterwards."""
         self._groups = tuple(group.kept(rows) for group in self._groups)
-        for parts in (self._weights, self._first, self._second, self._steps):
+        for parts in (self._weights, self._first, self._second):
             parts[:] = [part[rows] for part in parts]
         self._share()
 
     def _share(self) -> None:
         self._gradients = [torch.zeros_like(part) for part in self._weights]
+        parts = zip(self._weights, self._gradients, self._first, self._second, strict=True)
+        self._fused = [
+            [[[row] for row in rows] for rows in zip(*(part.unbind() for part in own), strict=True)] if fused else []
+            for own, fused in zip(parts, self._is_fused, strict=True)
+        ]
         self._leaves: dict[str, Tensor] = {}
         self.gradients: dict[str, Tensor] = {}
         for group, weights, gradients in zip(self._groups, self._weights, self._gradients, strict=True):
