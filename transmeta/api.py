@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transmeta.core import codec
+from transmeta.core.plan import Precision
 from transmeta.core.task import Task
 from transmeta.core.trial import Arm, Budget, TrialResult
 from transmeta.errors import DataError, InputError, TrialFailure
@@ -52,6 +53,7 @@ def adapt(
     compute: Compute | None = None,
     policy: Path | None = None,
     seed: int = 0,
+    precision: Precision = Precision.FLOAT32,
     elapsed_s: float = 0.0,
     on_result: OnResult = lambda result: None,
 ) -> AdaptReport:
@@ -66,6 +68,7 @@ def adapt(
         workspace: experience, models and policy; by default `.transmeta` in the working directory.
         compute: where trials run; by default Ray on this machine for a time budget of 45 s or more, else this process.
         policy: folder of a policy; by default the workspace's, else the one that ships with transmeta.
+        precision: of all trials; bfloat16 is for large models on GPUs, and moves scores a little, by points at times.
         elapsed_s: part of the budget that is spent already.
 
     Raises:
@@ -93,6 +96,7 @@ def adapt(
                 halving=Halving(),
                 seed=seed,
                 clock=lambda: time.monotonic() - started_s,
+                precision=precision,
             )
             best = found.best if _has_model(found.best) else run_again(found.best, bench=bench)
         assert best.checkpoint is not None, "the executor keeps models in the folder that it was given"

@@ -14,6 +14,7 @@ from transmeta.cli.options import (
     DataOption,
     DryRun,
     Gpus,
+    InPrecision,
     Label,
     Learn,
     PolicyFolder,
@@ -34,6 +35,7 @@ from transmeta.cli.output import only_results_on_stdout, print_json, print_pairs
 from transmeta.cli.plan import planned_search, print_plan
 from transmeta.cli.policy import learn_afterwards
 from transmeta.cli.progress import progress
+from transmeta.core.plan import Precision
 
 if TYPE_CHECKING:
     from transmeta.experiments.report import AdaptReport
@@ -66,6 +68,7 @@ def adapt(
     workers: Workers = None,
     cpus_per_worker: Cpus = 1.0,
     gpus_per_worker: Gpus = 0.0,
+    precision: InPrecision = Precision.FLOAT32,
     seed: Seed = 0,
     learn: Learn = False,
     as_json: AsJson = False,
@@ -110,6 +113,7 @@ def adapt(
                     compute=compute,
                     policy=policy,
                     seed=seed,
+                    precision=precision,
                     elapsed_s=elapsed_s(),
                     on_result=on_result,
                 )

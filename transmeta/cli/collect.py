@@ -13,6 +13,7 @@ from transmeta.cli.options import (
     Cpus,
     DryRun,
     Gpus,
+    InPrecision,
     Label,
     Quiet,
     Seed,
@@ -29,6 +30,7 @@ from transmeta.cli.output import only_results_on_stdout, print_json, print_pairs
 from transmeta.cli.plan import Plan, print_plan
 from transmeta.cli.progress import progress
 from transmeta.core.model import SCRATCH, ModelCard
+from transmeta.core.plan import Precision
 from transmeta.core.trial import TrialId, TrialResult, TrialSpec, TrialStatus
 from transmeta.errors import InputError
 
@@ -99,6 +101,7 @@ def collect(
     workers: Workers = None,
     cpus_per_worker: Cpus = 1.0,
     gpus_per_worker: Gpus = 0.0,
+    precision: InPrecision = Precision.FLOAT32,
     seed: Seed = 0,
     as_json: AsJson = False,
     dry_run: DryRun = False,
@@ -119,7 +122,15 @@ def collect(
         opened = open_workspace(workspace, store=store)
         tasks = tuple({task.id: task for task in (find_task(n, seed=seed, label=label) for n in targets)}.values())
         cards = _cards(tasks, workspace=opened, names=parse_names(sources, option="--sources"))
-        specs = _specs(tasks, cards=cards, samples=samples, seed=seed, seeds=trial_seeds, strategies=names)
+        specs = _specs(
+            tasks,
+            cards=cards,
+            samples=samples,
+            seed=seed,
+            seeds=trial_seeds,
+            strategies=names,
+            precision=precision,
+        )
         with opened.store() as kept:
             known = _known(specs, store=kept)
             is_long = len(specs) - len(known) >= MANY
@@ -177,6 +188,7 @@ def _specs(
     seed: int,
     seeds: Sequence[int],
     strategies: Sequence[str] | None,
+    precision: Precision,
 ) -> tuple[TrialSpec, ...]:
     from transmeta.core.experience import MetaFeatures
     from transmeta.experiments.collect import specs_for
@@ -190,7 +202,7 @@ def _specs(
         )
         for task in tasks
     }
-    specs = specs_for(tasks, arms=arms, features=allowed, seeds=seeds)
+    specs = specs_for(tasks, arms=arms, features=allowed, seeds=seeds, precision=precision)
     if not specs:
         raise InputError("nothing to collect: none of the strategies goes with the sources; name others")
     return specs

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from transmeta.core.plan import Precision
 from transmeta.core.task import ParamValue
 from transmeta.errors import ConfigError, InputError
 
@@ -92,6 +93,14 @@ Workers = Annotated[
 ]
 Cpus = Annotated[float, typer.Option("--cpus-per-worker", help="CPUs of each worker; fractions share one.")]
 Gpus = Annotated[float, typer.Option("--gpus-per-worker", help="GPUs of each worker; fractions share one.")]
+InPrecision = Annotated[
+    Precision,
+    typer.Option(
+        "--precision",
+        help="What training computes in. bfloat16 is for large models on GPUs, and moves scores a little, by points at "
+        "times; such trials run one by one, and the store keeps them apart.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Fixes the split of the data and every choice at random.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the input, say what would run, and stop.")]

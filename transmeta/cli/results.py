@@ -28,6 +28,7 @@ class TrialReport:
     strategy: str
     params: Params
     seed: int
+    precision: str
     status: str
     score: float | None
     test_score: float | None
@@ -48,6 +49,7 @@ def report_of(result: TrialResult) -> TrialReport:
         strategy=spec.strategy.name,
         params=spec.strategy.params,
         seed=spec.seed,
+        precision=spec.precision.value,
         status=result.status.value,
         score=result.score,
         test_score=result.test_score,

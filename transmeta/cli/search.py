@@ -14,6 +14,7 @@ from transmeta.cli.options import (
     Cpus,
     DryRun,
     Gpus,
+    InPrecision,
     Label,
     Learn,
     PolicyFolder,
@@ -35,6 +36,7 @@ from transmeta.cli.plan import planned_search, print_plan
 from transmeta.cli.policy import learn_afterwards
 from transmeta.cli.progress import progress
 from transmeta.cli.results import COLUMNS, TrialReport, ranked, rows_of
+from transmeta.core.plan import Precision
 
 UNDECIDED: Final = 10**9
 """Trials at a rung before halving decides: they are measured there, and the decision is left to Tune's scheduler."""
@@ -79,6 +81,7 @@ def search(
     workers: Workers = None,
     cpus_per_worker: Cpus = 1.0,
     gpus_per_worker: Gpus = 0.0,
+    precision: InPrecision = Precision.FLOAT32,
     seed: Seed = 0,
     learn: Learn = False,
     as_json: AsJson = False,
@@ -132,6 +135,7 @@ def search(
                     halving=Halving(eta=UNDECIDED) if is_tunes else Halving(),
                     seed=seed,
                     clock=lambda: time.monotonic() - started_s,
+                    precision=precision,
                 )
             on_result.say_known(trials=len(found.results))
             report = SearchReport(

@@ -13,6 +13,7 @@ from transmeta.cli.options import (
     Cpus,
     DryRun,
     Gpus,
+    InPrecision,
     Label,
     Quiet,
     Seed,
@@ -21,6 +22,7 @@ from transmeta.cli.options import (
     open_workspace,
 )
 from transmeta.cli.output import only_results_on_stdout, print_json, print_pairs, say, shown
+from transmeta.core.plan import Precision
 from transmeta.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def train_source(
     workers: Annotated[int, typer.Option("--workers", help="Processes that train together.")] = 1,
     cpus_per_worker: Cpus = 1.0,
     gpus_per_worker: Gpus = 0.0,
+    precision: InPrecision = Precision.FLOAT32,
     address: Address = None,
     label: Label = "label",
     workspace: WorkspaceFolder = DEFAULT_WORKSPACE,
@@ -94,6 +97,7 @@ def train_source(
             batch_size=batch_size,
             label=label,
             seed=seed,
+            precision=precision,
         )
         report = SourceReport(
             model=spec.model_id,
@@ -149,6 +153,7 @@ def _spec(
     batch_size: int,
     label: str,
     seed: int,
+    precision: Precision,
 ) -> "SourceSpec":
     from transmeta import plugins
     from transmeta.core.plan import OptimiserPlan
@@ -165,7 +170,7 @@ def _spec(
         raise InputError(
             f"--architecture {chosen}: not for {tasks[0].modality.value} data; leave it out, or name another"
         )
-    return SourceSpec(name=name, architecture=chosen, tasks=tasks, optimiser=optimiser, seed=seed)
+    return SourceSpec(name=name, architecture=chosen, tasks=tasks, optimiser=optimiser, seed=seed, precision=precision)
 
 
 def _print(report: SourceReport, *, is_there: bool) -> None:

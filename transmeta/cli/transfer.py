@@ -1,5 +1,6 @@
 """`transmeta transfer`: one trial, of one source and one strategy on one data set."""
 
+import dataclasses
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from transmeta.cli.options import (
     Cpus,
     DryRun,
     Gpus,
+    InPrecision,
     Label,
     Quiet,
     Seed,
@@ -30,6 +32,7 @@ from transmeta.cli.output import only_results_on_stdout, print_json, print_pairs
 from transmeta.cli.plan import Plan, print_plan
 from transmeta.cli.progress import progress
 from transmeta.cli.results import report_of
+from transmeta.core.plan import Precision
 from transmeta.core.task import Params
 from transmeta.core.trial import TrialResult, TrialSpec
 from transmeta.errors import ConfigError, NoValidTrialError
@@ -68,6 +71,7 @@ def transfer(
     workers: Workers = None,
     cpus_per_worker: Cpus = 1.0,
     gpus_per_worker: Gpus = 0.0,
+    precision: InPrecision = Precision.FLOAT32,
     seed: Seed = 0,
     as_json: AsJson = False,
     dry_run: DryRun = False,
@@ -96,6 +100,7 @@ def transfer(
         params = parse_params(param or ())
         target = find_task(data, seed=seed, label=label, size=size)
         spec = _spec(target, source=source, strategy=strategy, params=params, seed=seed, workspace=opened)
+        spec = dataclasses.replace(spec, precision=precision)
         if not dry_run:
             result = _run(spec, workspace=opened, compute=compute, out=out, is_quiet=quiet)
     if dry_run:

@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 KIND = "kind"
 """The key that tells the members of a union of dataclasses apart; its value is the class name."""
+UNSAID: Mapping[str, bool] = {"transmeta.unsaid": True}
+"""Metadata of a field that is left out of the JSON where it has its default: text and digest are those of before it."""
 
 
 def to_json(value: object) -> Json:
@@ -40,8 +42,11 @@ def to_json(value: object) -> Json:
         return value
     layout = _layout(type(value))  # type: ignore[arg-type]  # mypy takes the hash of instances for the class's
     if layout is not None:
-        names, floats = layout
+        names, floats, unsaid = layout
         fields = {name: to_json(getattr(value, name)) for name in names}
+        for name, default in unsaid:
+            if getattr(value, name) == default:
+                del fields[name]
         for name in floats:  # 1 and 1.0 are equal, so their text and digest must be
             if type(fields[name]) is int:
                 fields[name] = float(getattr(value, name))
@@ -99,12 +104,14 @@ def _is_tagged(kind: type) -> bool:
 
 
 @functools.cache
-def _layout(kind: type) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """Returns the names of a dataclass's fields, and of those that hold floats; None for another type."""
+def _layout(kind: type) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[str, object], ...]] | None:
+    """Returns the names of a dataclass's fields, of those that hold floats, and what is left out; None for others."""
     if not dataclasses.is_dataclass(kind):
         return None
-    names = tuple(field.name for field in dataclasses.fields(kind))
-    return names, tuple(name for name in names if _hints(kind)[name] in (float, float | None))
+    fields = dataclasses.fields(kind)
+    floats = tuple(field.name for field in fields if _hints(kind)[field.name] in (float, float | None))
+    unsaid = tuple((field.name, field.default) for field in fields if field.metadata == UNSAID)
+    return tuple(field.name for field in fields), floats, unsaid
 
 
 Reader = Callable[[Json, str], object]

@@ -33,6 +33,14 @@ class Schedule(StrEnum):
     COSINE = "cosine"
 
 
+class Precision(StrEnum):
+    """The numbers that the trained part is computed in; weights, optimiser, losses and frozen prefixes are float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    """Mixed precision (Micikevicius et al. 2018) with bfloat16, which needs no loss scaling (Kalamkar et al. 2019)."""
+
+
 @tagged
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Lora:

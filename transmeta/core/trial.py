@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Final, NewType
 
 from transmeta.core import codec
+from transmeta.core.plan import Precision
 from transmeta.core.task import Params, Task, TaskPair, params_key
 
 TrialId = NewType("TrialId", str)
@@ -63,6 +64,7 @@ class TrialSpec(_WithId):
     strategy: StrategySpec
     seed: int
     schema: int = 1
+    precision: Precision = dataclasses.field(default=Precision.FLOAT32, metadata=codec.UNSAID)
 
     @property
     def id(self) -> TrialId:

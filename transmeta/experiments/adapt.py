@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from transmeta.core.experience import MetaFeatures
+from transmeta.core.plan import Precision
 from transmeta.core.protocols import CostAware, Policy, Search
 from transmeta.core.task import Task
 from transmeta.core.trial import Budget, TrialResult, TrialStatus
@@ -38,6 +39,7 @@ def search_target(
     halving: Halving | None,
     seed: int,
     clock: Callable[[], float],
+    precision: Precision = Precision.FLOAT32,
 ) -> Adaptation:
     """Returns what `policy` finds on `target` within `budget`.
 
@@ -45,6 +47,7 @@ def search_target(
 
     Args:
         clock: seconds since the budget began to run.
+        precision: of all trials.
 
     Raises:
         InputError: if the budget has neither trials nor time, or none left.
@@ -58,6 +61,7 @@ def search_target(
         trials=budget.trials or MOST_TRIALS,
         halving=halving,
         seed=seed,
+        precision=precision,
     )
     search: Search = inner if budget.wall_s is None else Deadline(inner, clock=clock, at=budget.wall_s)
     run(search, bench=bench, features={target.id: features})

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from transmeta.core.experience import MetaFeatures
+from transmeta.core.plan import Precision
 from transmeta.core.task import Task, TaskPair
 from transmeta.core.trial import Arm, TrialResult, TrialSpec
 from transmeta.experiments.run import Workbench, run
@@ -29,10 +30,13 @@ def specs_for(
     arms: Sequence[Arm],
     features: Mapping[str, MetaFeatures],
     seeds: Sequence[int] = (0,),
+    precision: Precision = Precision.FLOAT32,
 ) -> tuple[TrialSpec, ...]:
     """Returns a trial for each target, arm and seed, target by target; arms whose source is barred are left out."""
     return tuple(
-        TrialSpec(pair=TaskPair(source=arm.source, target=target), strategy=arm.strategy, seed=seed)
+        TrialSpec(
+            pair=TaskPair(source=arm.source, target=target), strategy=arm.strategy, seed=seed, precision=precision
+        )
         for target in targets
         for seed in seeds
         for arm in arms

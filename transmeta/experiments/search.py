@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
 from transmeta.core.experience import MetaFeatures
+from transmeta.core.plan import Precision
 from transmeta.core.protocols import Policy, Search
 from transmeta.core.task import Task, TaskPair
 from transmeta.core.trial import (
@@ -85,7 +86,7 @@ class PolicySearch:
         trials: how many trials in all.
         halving: stops trials early; None runs each to its end.
         seed: of the policy's choices.
-        trial_seed: of the trials themselves.
+        trial_seed, precision: of the trials themselves.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class PolicySearch:
         halving: Halving | None,
         seed: int,
         trial_seed: int = 0,
+        precision: Precision = Precision.FLOAT32,
     ) -> None:
         self._target = target
         self._features = features
@@ -106,6 +108,7 @@ class PolicySearch:
         self._halving = halving
         self._seed = seed
         self._trial_seed = trial_seed
+        self._precision = precision
         self._waiting: list[TrialSpec] = []
         self._order: dict[TrialId, int] = {}
         self._generation_of: dict[TrialId, int] = {}
@@ -164,7 +167,9 @@ class PolicySearch:
         seed = derive_seed(self._seed, "generation", generation)
         for suggestion in self._policy.suggest(self._features, history, count=count + pending, seed=seed):
             pair = TaskPair(source=suggestion.arm.source, target=self._target)
-            spec = TrialSpec(pair=pair, strategy=suggestion.arm.strategy, seed=self._trial_seed)
+            spec = TrialSpec(
+                pair=pair, strategy=suggestion.arm.strategy, seed=self._trial_seed, precision=self._precision
+            )
             if spec.id not in self._order and len(self._waiting) < count:
                 self._order[spec.id] = len(self._order)
                 self._generation_of[spec.id] = generation

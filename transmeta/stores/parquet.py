@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from transmeta.core import codec
 from transmeta.core.experience import Experience
+from transmeta.core.plan import Precision
 from transmeta.core.task import ParamValue
-from transmeta.core.trial import TrialResult, TrialStatus
+from transmeta.core.trial import TrialResult, TrialSpec, TrialStatus
 from transmeta.errors import ConfigError, InputError, UnsafeFileError
 from transmeta.stores.checks import fault_of, storable_payload
 from transmeta.stores.schema import EXPERIENCE_SCHEMA
@@ -113,7 +114,7 @@ def _trial_columns(rows: Sequence[Experience]) -> pa.Table:
     specs = [row.result.spec for row in rows]
     texts = {
         "target": [spec.target.id for spec in specs],
-        "config": [spec.arm.key for spec in specs],
+        "config": [_config(spec) for spec in specs],
         "source": [spec.pair.source for spec in specs],
         "strategy": [spec.strategy.name for spec in specs],
         "family": [spec.target.dataset for spec in specs],
@@ -133,6 +134,11 @@ def _trial_columns(rows: Sequence[Experience]) -> pa.Table:
         for name in sorted({name for item in features for name in item}):
             columns[prefix + name] = pa.array([item.get(name) for item in features], pa.float64())
     return pa.table(columns)
+
+
+def _config(spec: TrialSpec) -> str:
+    """Returns a name for what a trial tries: in another precision, an arm has other curves."""
+    return spec.arm.key if spec.precision is Precision.FLOAT32 else f"{spec.arm.key}|{spec.precision}"
 
 
 def _param_column(values: Sequence[ParamValue | None]) -> pa.Array:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, final
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from transmeta.core.plan import OptimiserPlan, Ridge, Schedule, TransferPlan
+from transmeta.core.plan import OptimiserPlan, Precision, Ridge, Schedule, TransferPlan
 from transmeta.core.task import Metric
 from transmeta.errors import ConfigError, Diverged
 from transmeta.training.data import Split, TaskData
@@ -88,6 +89,10 @@ class Fit:
         planned: is trained in place.
         replica: the share of this process.
         prefix: outputs of the frozen stages that other fits on the same source and data share; None to share nothing.
+        precision: of the trained part; a head in closed form is solved and read in float32 whatever it is.
+
+    Raises:
+        ConfigError: for several replicas where the plan probes first, or a precision that the device lacks.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class Fit:
         replica: Replica = ALONE,
         device: torch.device | None = None,
         prefix: SplitPrefix | None = None,
+        precision: Precision = Precision.FLOAT32,
     ) -> None:
         plan = planned.plan
         if plan.probe_epochs and replica.count > 1:
@@ -113,6 +119,9 @@ class Fit:
         self._replica = replica
         self._prefix = prefix
         self._device = device or torch.device("cpu")
+        self._is_mixed = precision is Precision.BFLOAT16 and plan.ridge is None
+        if self._is_mixed and self._device.type == "cuda" and not torch.cuda.is_bf16_supported():
+            raise ConfigError(f"precision {precision}: {torch.cuda.get_device_name()} has none; use float32")
         planned.model.to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
         self._module = replica.wrap(planned.model)
         self._optimiser = torch.optim.AdamW(
@@ -257,7 +266,9 @@ class Fit:
             mine = torch.arange(len(batch)).tensor_split(replica.count)[replica.rank]
             share = batch[mine].to(self._device)
             x, side = inputs.get(share, offsets=None if offsets is None else offsets[:, mine])
-            logits = self._module(x, self._start, side)
+            with self._mixed():
+                logits = self._module(x, self._start, side)
+            logits = logits.to(self._planned.model.head.weight.dtype)
             loss = functional.cross_entropy(logits, inputs.labels[share], reduction="sum") / len(batch)
             total += loss.detach() * len(batch)
             self._optimiser.zero_grad(set_to_none=True)
@@ -318,8 +329,13 @@ class Fit:
         for begin in range(0, len(inputs), CHUNK):
             index = torch.arange(begin, min(begin + CHUNK, len(inputs)), device=self._device)
             x, side = inputs.get(index)
-            chunks.append(self._planned.model(x, self._start, side))
-        return torch.cat(chunks)
+            with self._mixed():
+                chunks.append(self._planned.model(x, self._start, side))
+        return torch.cat(chunks).to(self._planned.model.head.weight.dtype)
+
+    def _mixed(self) -> AbstractContextManager[object]:
+        """Returns what the trained part is run in: what was cached of a frozen prefix stays in float32."""
+        return torch.autocast(self._device.type, dtype=torch.bfloat16) if self._is_mixed else nullcontext()
 
 
 def _laid_out(saved: Tensor, *, like: nn.Parameter) -> Tensor:

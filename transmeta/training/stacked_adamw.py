@@ -108,8 +108,9 @@ class StackedAdamW:
         """Steps the members of a group one by one, each in one pass over memory."""
         steps = torch.tensor(float(self._steps[index]))
         for row, rate, decay in zip(self._fused[index], rates.tolist(), group.decays.tolist(), strict=True):
+            weights, gradient, first, second = row
             torch._fused_adamw_(
-                *row, [], [steps],
+                [weights], [gradient], [first], [second], [], [steps],
                 lr=rate, beta1=BETAS[0], beta2=BETAS[1], weight_decay=decay, eps=EPSILON, amsgrad=False, maximize=False,
             )  # fmt: skip
 
@@ -124,8 +125,8 @@ class StackedAdamW:
         self._gradients = [torch.zeros_like(part) for part in self._weights]
         parts = zip(self._weights, self._gradients, self._first, self._second, strict=True)
         self._fused = [
-            [[[row] for row in rows] for rows in zip(*(part.unbind() for part in own), strict=True)] if fused else []
-            for own, fused in zip(parts, self._is_fused, strict=True)
+            [*zip(*(part.unbind() for part in own), strict=True)] if is_fused else []
+            for own, is_fused in zip(parts, self._is_fused, strict=True)
         ]
         self._leaves: dict[str, Tensor] = {}
         self.gradients: dict[str, Tensor] = {}

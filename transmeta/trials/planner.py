@@ -10,6 +10,7 @@ from typing import Final, final
 import torch
 
 from transmeta.core.model import ModelCard
+from transmeta.core.plan import Precision
 from transmeta.core.trial import TrialResult, TrialSpec
 from transmeta.errors import InputError, TrialFailure, UnsafeFileError
 from transmeta.strategies.catalogue import find_strategy
@@ -92,6 +93,8 @@ class UnitPlanner:
 
     def _structure(self, spec: TrialSpec) -> Structure | None:
         """Returns what the trial has to share with the others of a stack; None where it cannot be in one."""
+        if spec.precision is not Precision.FLOAT32:
+            return None  # a stack's step is written out in products of float32
         try:
             card = self._card(spec)
             if card is None:

@@ -102,6 +102,7 @@ class TrialRun:
             replica=self._replica,
             device=self._device,
             prefix=shared_prefix(plan, card=card, target=spec.target, environment=self._environment),
+            precision=spec.precision,
         )
         return planned, fit
 

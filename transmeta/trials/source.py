@@ -12,7 +12,7 @@ import torch
 from transmeta import plugins
 from transmeta.core import codec
 from transmeta.core.model import ModelCard, TrainedOn
-from transmeta.core.plan import Initialisation, OptimiserPlan, TransferPlan
+from transmeta.core.plan import Initialisation, OptimiserPlan, Precision, TransferPlan
 from transmeta.core.task import Modality, Task, check_identifier
 from transmeta.errors import DataError
 from transmeta.models.architecture import Architecture
@@ -45,6 +45,7 @@ class SourceSpec:
     augment_shift: int = 2
     seed: int = 0
     schema: int = 1
+    precision: Precision = dataclasses.field(default=Precision.FLOAT32, metadata=codec.UNSAID)
 
     def __post_init__(self) -> None:
         check_identifier(self.name, kind="model name")
@@ -120,6 +121,7 @@ def open_source_training(spec: SourceSpec, *, replica: Replica = ALONE, device: 
         seed=derive_seed(spec.seed, "fit"),
         replica=replica,
         device=torch.device(device),
+        precision=spec.precision,
     )
     return SourceTraining(spec=spec, card=card, data=data, planned=planned, fit=fit)
 

@@ -16,6 +16,18 @@ def test_one_trial_is_run_and_remembered(run: Run, workspace: Path, photos: Path
     assert again.json == first.json
 
 
+def test_a_trial_in_bfloat16_is_another_trial(run: Run, workspace: Path, photos: Path) -> None:
+    words = ("transfer", photos, "--source", "greek", "--strategy", "full_finetune", "--param", "epochs=10")
+    words = (*words, "--workspace", workspace, "--json")
+    plain = run(*words)
+
+    outcome, again = run(*words, "--precision", "bfloat16"), run(*words, "--precision", "bfloat16")
+
+    assert outcome.json["trial"] != plain.json["trial"]
+    assert outcome.json["score"] is not None
+    assert again.lines == ["1 of 1 trial(s) known already, not run again"]
+
+
 def test_its_model_can_be_kept_even_if_the_trial_is_known(
     run: Run, workspace: Path, photos: Path, new_photos: Path, tmp_path: Path
 ) -> None:

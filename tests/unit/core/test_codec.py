@@ -172,6 +172,22 @@ def test_an_integer_in_a_field_for_floats_has_the_text_of_the_float():
     assert codec.digest(L2SP(strength=1, head_strength=0)) == codec.digest(L2SP(strength=1.0, head_strength=0.0))
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Grown:
+    """A kind that got a field after its digests were stored."""
+
+    a: int
+    later: str = dataclasses.field(default="as before", metadata=codec.UNSAID)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(Grown(a=1), '{"a":1}'), (Grown(a=1, later="new"), '{"a":1,"later":"new"}')]
+)
+def test_a_later_field_is_written_only_where_it_says_something(value, text):
+    assert codec.dumps(value) == text
+    assert codec.loads(Grown, text) == value
+
+
 def test_digest_is_the_head_of_the_sha256_of_the_text():
     # sha256(b'{"a":1}'), by sha256sum
     assert codec.digest({"a": 1}, length=16) == "015abd7f5cc57a2d"

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transmeta.core.experience import Experience, Provenance
+from transmeta.core.plan import Precision
 from transmeta.core.task import Direction, Metric, Modality, Task, TaskPair
 from transmeta.core.trial import Arm, Measurement, StrategySpec, TrialResult, TrialSpec, TrialStatus
 
@@ -63,8 +64,9 @@ def test_the_id_does_not_depend_on_the_order_of_parameters():
         dataclasses.replace(SPEC, strategy=StrategySpec(name="lora", params={"rank": 5, "learning_rate": 1e-3})),
         dataclasses.replace(SPEC, strategy=StrategySpec(name="l2_sp", params=SPEC.strategy.params)),
         dataclasses.replace(SPEC, schema=2),
+        dataclasses.replace(SPEC, precision=Precision.BFLOAT16),
     ],
-    ids=["seed", "source", "target", "params", "strategy", "schema"],
+    ids=["seed", "source", "target", "params", "strategy", "schema", "precision"],
 )
 def test_whatever_changes_the_numbers_changes_the_id(other):
     assert other.id != SPEC.id

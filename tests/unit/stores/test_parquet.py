@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from transmeta.core import codec
+from transmeta.core.plan import Precision
 from transmeta.core.task import Direction, Metric
 from transmeta.core.trial import TrialStatus
 from transmeta.errors import ConfigError, InputError, UnsafeFileError
@@ -168,6 +169,16 @@ def test_trials_of_other_arms_and_targets_become_a_table(path):
     assert table.pair_features["logme"][0, 0] == 0.31
     assert np.isnan(table.pair_features["logme"][1, 1])
     assert table.target_features["class_count"].tolist() == [24.0, 24.0]
+
+
+def test_an_arm_in_another_precision_is_another_configuration_and_comes_back_equal(path):
+    spec = example_spec(seed=0)
+    rows = [example_experience(spec), example_experience(dataclasses.replace(spec, precision=Precision.BFLOAT16))]
+
+    export_table(rows, path)
+
+    assert read_table(path).configs == (spec.arm.key, f"{spec.arm.key}|bfloat16")
+    assert sorted(import_experience(path), key=lambda row: row.id) == sorted(rows, key=lambda row: row.id)
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(path, monkeypatch):
