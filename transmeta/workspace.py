@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from transmeta.core.experience import MetaFeatures, Provenance
 from transmeta.core.model import ModelCard
@@ -29,6 +29,9 @@ from transmeta.trials.describe import describe
 from transmeta.trials.environment import Environment
 from transmeta.trials.planner import UnitPlanner
 from transmeta.version import __version__
+
+if TYPE_CHECKING:
+    from transmeta.execution.ray.train_executor import TrainExecutor
 
 DEFAULT_FOLDER: Final = Path(".transmeta")
 PACKAGED_POLICY: Final = Path(__file__).parent / "policies" / "packaged"
@@ -281,10 +284,14 @@ def _executor(
         is_train = compute.executor is ExecutorKind.TRAIN
         together = compute.workers if is_train and compute.workers else 1
         slots(resources, workers=together)  # refuses now what cannot be had, before anything is computed
-        if is_train:
+
+        def train() -> "TrainExecutor":
             from transmeta.execution.ray.train_executor import TrainExecutor
 
-            yield TrainExecutor(environment=environment, storage=storage, resources=resources, workers=compute.workers)
+            return TrainExecutor(environment=environment, storage=storage, resources=resources, workers=compute.workers)
+
+        if is_train:
+            yield train()
             return
         planner = UnitPlanner(environment=environment)
         if compute.executor is ExecutorKind.TUNE:
@@ -296,7 +303,7 @@ def _executor(
             )
             return
         with PoolExecutor(
-            environment=environment, resources=resources, workers=compute.workers, planner=planner
+            environment=environment, resources=resources, workers=compute.workers, planner=planner, divider=train
         ) as pool:
             yield pool
 

@@ -14,12 +14,13 @@ import ray
 from ray.util import placement_group, remove_placement_group
 
 from transmeta.core.experience import MetaFeatures
-from transmeta.core.trial import TrialStatus
+from transmeta.core.trial import StrategySpec, TrialStatus
 from transmeta.errors import InfeasibleError, UnavailableError
 from transmeta.execution.local import LocalExecutor
 from transmeta.execution.ray import crew, session
 from transmeta.execution.ray.pool import PoolExecutor
 from transmeta.execution.ray.resources import Resources
+from transmeta.execution.ray.train_executor import TrainExecutor
 from transmeta.experiments.search import Halving, PolicySearch
 from transmeta.models.library import scratch_card
 from transmeta.policies.random import RandomPolicy
@@ -37,6 +38,8 @@ from transmeta.testing.executor_cases import (
 )
 from transmeta.training.fit import EVALUATIONS
 from transmeta.trials.environment import Environment
+from transmeta.trials.planning import OneByOne
+from transmeta.trials.unit import Tier
 
 LEFT_S = 10.0
 """A worker gets three seconds to put its work down; the long trial alone takes a minute."""
@@ -119,6 +122,51 @@ def test_a_pool_that_was_closed_starts_anew_when_it_is_used_again(environment):
     assert [result.status for result in results] == [TrialStatus.COMPLETED]
     assert len(before) == len(after) == 1
     assert before != after
+
+
+class SecondDivided(OneByOne):
+    """Lets the second trial have all workers."""
+
+    def __init__(self):
+        self._asked = 0
+
+    def divided(self, units, *, workers):
+        self._asked += 1
+        return [dataclasses.replace(unit, tier=Tier.DIVIDED) for unit in units] if self._asked == 2 else units
+
+
+def test_a_trial_has_all_workers_for_itself_and_the_next_one_a_worker_again(environment, tmp_path):
+    def train():
+        return TrainExecutor(environment=environment, storage=tmp_path)
+
+    calm = StrategySpec(name="full_finetune", params={"epochs": 10, "learning_rate": 1e-4})
+    specs = [dataclasses.replace(probe(seed=seed), strategy=calm) for seed in range(3)]
+    search = RecordingSearch(specs, stopped_at={specs[1].id: 1 / 3}, at_once=1)
+    with PoolExecutor(environment=environment, planner=SecondDivided(), divider=train) as pool:
+        running = pool.drive(search)
+        next(running)
+        before = pool.pids
+        divided = next(running)
+        during = pool.pids
+        next(running)
+        after = pool.pids
+        assert list(running) == []
+
+    assert [result.spec for result in search.told] == specs
+    assert [result.status for result in search.told] == [
+        TrialStatus.COMPLETED,
+        TrialStatus.STOPPED,
+        TrialStatus.COMPLETED,
+    ]
+    assert list(divided.curve) == search.reported[specs[1].id]
+    (alone,) = LocalExecutor(environment=environment).drive(
+        RecordingSearch([specs[1]], stopped_at={specs[1].id: 1 / 3})
+    )
+    assert [m.train_loss for m in divided.curve] == pytest.approx([m.train_loss for m in alone.curve], abs=1e-5)
+    assert before
+    assert during == []
+    assert after
+    assert not {*before} & {*after}
 
 
 def test_a_search_that_has_nothing_to_run_starts_no_process(environment):

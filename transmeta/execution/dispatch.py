@@ -8,7 +8,7 @@ from typing import Final, final
 from transmeta.core.protocols import Search
 from transmeta.core.trial import Measurement, TrialId, TrialResult, TrialSpec, TrialStatus, Verdict
 from transmeta.trials.planning import Planner, running_mean
-from transmeta.trials.unit import UnitSpec, UnitStep
+from transmeta.trials.unit import MemberMeasurement, Tier, UnitSpec, UnitStep
 
 ATTEMPTS: Final = 3
 """How often a trial is started, if its worker fails each time: twice in its unit, and then by itself."""
@@ -71,12 +71,14 @@ class Dispatch:
 
     Args:
         workers: how many units run at once.
+        divides: whether one trial may have all of them.
     """
 
-    def __init__(self, search: Search, *, planner: Planner, workers: int) -> None:
+    def __init__(self, search: Search, *, planner: Planner, workers: int, divides: bool = False) -> None:
         self._search = search
         self._planner = planner
         self._workers = workers
+        self._divides = divides
         self._waiting: deque[Assignment] = deque()
         self._out: set[Assignment] = set()
         self._unit_s: float | None = None
@@ -98,6 +100,8 @@ class Dispatch:
             units = self._planner.units(specs, workers=self._workers)
             planned = sorted(spec.id for unit in units for spec in unit.members)
             assert planned == sorted(spec.id for spec in specs), "a plan holds each trial that was asked for, once"
+            if self._divides and self.is_over:
+                units = self._planner.divided(units, workers=self._workers)
             self._waiting.extend(Assignment(unit) for unit in units)
 
     def take(self, *, beside: Sequence[Assignment]) -> Assignment | None:
@@ -106,7 +110,7 @@ class Dispatch:
         Args:
             beside: what the worker holds already.
         """
-        if not self._waiting:
+        if not self._waiting or self._waiting[0].unit.tier is Tier.DIVIDED:
             return None
         is_brisk = self._unit_s is not None and self._unit_s < BRISK_S
         if beside and (not is_brisk or self._waiting[0].is_suspect or any(held.is_suspect for held in beside)):
@@ -114,6 +118,19 @@ class Dispatch:
         taken = self._waiting.popleft()
         self._out.add(taken)
         return taken
+
+    def take_divided(self) -> Assignment | None:
+        """Returns the unit that all workers start next together, None if there is none or some of them are busy."""
+        if self._out or not self._waiting or self._waiting[0].unit.tier is not Tier.DIVIDED:
+            return None
+        taken = self._waiting.popleft()
+        self._out.add(taken)
+        return taken
+
+    def show(self, assignment: Assignment, member: MemberMeasurement) -> Verdict:
+        """Shows the search what a member of a unit showed, and returns its verdict."""
+        assignment.show(member.trial, member.measurement)
+        return self._search.report(member.trial, member.measurement)
 
     def absorb(
         self, assignment: Assignment, step: UnitStep, *, is_done: bool, busy_s: float
@@ -129,8 +146,7 @@ class Dispatch:
         ended = {result.spec.id for result in step.results}
         stops: dict[TrialId, None] = {}
         for member in step.measurements:
-            assignment.show(member.trial, member.measurement)
-            verdict = self._search.report(member.trial, member.measurement)
+            verdict = self.show(assignment, member)
             if verdict is Verdict.STOP and member.trial not in ended:
                 stops[member.trial] = None
         results = [assignment.end(result) for result in step.results]

@@ -3,10 +3,9 @@
 import dataclasses
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import final
+from typing import Protocol, final
 
-from transmeta.core.protocols import Search
-from transmeta.core.trial import Measurement, TrialSpec, Verdict
+from transmeta.core.trial import Measurement, TrialId, TrialSpec, Verdict
 
 
 class Order(StrEnum):
@@ -32,24 +31,32 @@ class Question:
     failure: str = ""
 
 
+class Judge(Protocol):
+    """Who says whether a trial goes on: a search, or whoever stands before one."""
+
+    def report(self, trial: TrialId, measurement: Measurement) -> Verdict:
+        """Returns whether the trial goes on after a measurement, of which it hears once."""
+        ...
+
+
 @final
 class TrialWatch:
-    """Shows the measurements of one trial to a search, each once, and keeps to what it has ordered.
+    """Shows the measurements of one trial to a judge, each once, and keeps to what it has ordered.
 
     Attributes:
         failure: why the trial has to end as FAILED; empty if it has not.
     """
 
-    def __init__(self, spec: TrialSpec, search: Search) -> None:
+    def __init__(self, spec: TrialSpec, judge: Judge) -> None:
         self.failure = ""
         self._spec = spec
-        self._search = search
+        self._judge = judge
         self._curve: list[Measurement] = []
         self._order = Order.GO_ON
 
     @property
     def curve(self) -> Sequence[Measurement]:
-        """What the search has seen."""
+        """What the judge has seen."""
         return tuple(self._curve)
 
     def hear(self, question: Question) -> Order:
@@ -59,7 +66,7 @@ class TrialWatch:
             self._order = Order.END
         for measurement in question.curve[len(self._curve) :]:
             self._curve.append(measurement)
-            verdict = self._search.report(self._spec.id, measurement)
+            verdict = self._judge.report(self._spec.id, measurement)
             if verdict is Verdict.STOP and self._order is Order.GO_ON:
                 self._order = Order.STOP
         return self._order

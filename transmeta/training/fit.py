@@ -272,7 +272,8 @@ class Fit:
             loss = functional.cross_entropy(logits, inputs.labels[share], reduction="sum") / len(batch)
             total += loss.detach() * len(batch)
             self._optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss * replica.count + self._penalty())
+            torch.autograd.backward(loss * replica.count)
+            self._pull()
             self._optimiser.step()
             self._check_once()
         self._worked(steps=len(batches), examples=len(inputs))
@@ -298,13 +299,18 @@ class Fit:
             steps=done.steps + steps, examples=done.examples + examples, evaluations=done.evaluations + evaluations
         )
 
-    def _penalty(self) -> Tensor:
+    @torch.no_grad()
+    def _pull(self) -> None:
+        """Adds the gradient of the L2-SP penalty to that of the loss; while probing, stages have none."""
         penalty = self._planned.plan.penalty
         if penalty is None:
-            return torch.zeros((), device=self._device)
-        drift = sum(((p - anchor.to(p.device)).square().sum() for p, anchor in self._planned.anchors), torch.zeros(()))
-        head = sum((p.square().sum() for p in self._planned.model.head.parameters()), torch.zeros(()))
-        return penalty.strength / 2 * drift + penalty.head_strength / 2 * head
+            return
+        for parameter, anchor in self._planned.anchors:
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter - anchor.to(parameter.device), alpha=penalty.strength)
+        for parameter in self._planned.model.head.parameters():
+            assert parameter.grad is not None, "the loss depends on the head"
+            parameter.grad.add_(parameter, alpha=penalty.head_strength)
 
     def _set_rates(self, *, step: int, steps: int) -> None:
         plan = self._planned.plan

@@ -9,11 +9,13 @@ from typing import Final, final
 
 import torch
 
+from transmeta.core import codec
 from transmeta.core.model import ModelCard
-from transmeta.core.plan import Precision
+from transmeta.core.plan import Precision, TransferPlan
 from transmeta.core.trial import TrialResult, TrialSpec
 from transmeta.errors import InputError, TrialFailure, UnsafeFileError
 from transmeta.strategies.catalogue import find_strategy
+from transmeta.training.fit import is_divisible
 from transmeta.training.structure import Structure, structure
 from transmeta.trials.costs import CostBook, TierCosts, kind_of
 from transmeta.trials.environment import Environment
@@ -38,6 +40,10 @@ LONG_S: Final = 0.15
 SMALLEST: Final = 16
 """Members of a full stack, however large: with fewer, its steps are short beside what each takes to start."""
 LARGEST: Final = 128
+DIVIDED_START_S: Final = 15.0
+"""Before its first step, workers that share a trial are placed, import torch and find each other."""
+DIVIDED_SHARE: Final = 0.8
+"""Of the pace of as many single trials, until it was measured: two gloo workers reach 1.6 to 1.8 times that of one."""
 MOVED_SHARE: Final = 5
 """The end of a stack moves by this share of a stack at most, one in so many, to where another seed begins."""
 TOLERANCE: Final = 1e-3
@@ -64,6 +70,7 @@ class UnitPlanner:
         self._book = CostBook(environment.cache_folder)
         self._cards: dict[tuple[str, str], ModelCard | None] = {}
         self._member_s: dict[tuple[Structure | None, Tier], float] = {}
+        self._epoch_s: dict[tuple[str, Tier], float] = {}
 
     def units(self, specs: Sequence[TrialSpec], *, workers: int) -> Sequence[UnitSpec]:
         """Returns each of `specs` in one unit, those of the largest groups first, for `workers` that share them."""
@@ -78,8 +85,30 @@ class UnitPlanner:
             units += _stacks(members, most=_most_members(shape, costs.parameter_count), workers=workers)
         return units
 
+    def divided(self, units: Sequence[UnitSpec], *, workers: int) -> Sequence[UnitSpec]:
+        """Returns `units`, DIVIDED if by what their kinds took so far they then end sooner than side by side.
+
+        So few that workers would stay idle, and so long that it pays for starting Ray Train for each.
+        """
+        if not 0 < len(units) < workers:
+            return units
+        apart_s, together_s = 0.0, 0.0
+        for unit in units:
+            alone_s = self._trial_s(unit, Tier.SINGLE)
+            if unit.tier is not Tier.SINGLE or alone_s is None:
+                return units
+            known_s = self._trial_s(unit, Tier.DIVIDED)
+            apart_s = max(apart_s, alone_s)
+            together_s += DIVIDED_START_S + alone_s / (DIVIDED_SHARE * workers) if known_s is None else known_s
+        if together_s >= apart_s:
+            return units
+        logger.info("%d trial(s) on %d workers each: %.0f s, not %.0f s", len(units), workers, together_s, apart_s)
+        return [dataclasses.replace(unit, tier=Tier.DIVIDED) for unit in units]
+
     def observe(self, unit: UnitSpec, *, results: Sequence[TrialResult], busy_s: float) -> None:
         """Logs what a unit took beside what earlier ones of its kind let expect, and learns from it."""
+        if unit.tier is not Tier.STACK and results and results[0].curve:
+            self._epoch_s[self._pace_key(unit.members[0]), unit.tier] = busy_s / results[0].curve[-1].epoch
         kind, count = self._structure(unit.members[0]), len(unit.members)
         expected_s = self._member_s.get((kind, unit.tier))
         logger.info(
@@ -95,16 +124,37 @@ class UnitPlanner:
         """Returns what the trial has to share with the others of a stack; None where it cannot be in one."""
         if spec.precision is not Precision.FLOAT32:
             return None  # a stack's step is written out in products of float32
+        planned = self._plan(spec)
+        if planned is None or planned[0].ridge is not None:
+            return None
+        plan, card = planned
+        return structure(plan, card=card, target_id=spec.target.id)
+
+    def _plan(self, spec: TrialSpec) -> tuple[TransferPlan, ModelCard] | None:
+        """Returns the plan of the trial and the card of its source; None where it cannot be run."""
         try:
             card = self._card(spec)
-            if card is None:
-                return None
-            plan = find_strategy(spec.strategy.name).plan(spec.strategy.params, card)
+            return None if card is None else (find_strategy(spec.strategy.name).plan(spec.strategy.params, card), card)
         except (InputError, UnsafeFileError, TrialFailure):
             return None  # the trial itself will say so, to whoever asked for it
-        if plan.ridge is not None:
+
+    def _trial_s(self, unit: UnitSpec, tier: Tier) -> float | None:
+        """Returns what a trial takes by what the last of its kind took for an epoch; None if that is not known.
+
+        Of one that cannot be divided, too, for which nobody has to know.
+        """
+        spec = unit.members[0]
+        planned = self._plan(spec)
+        if planned is None or not is_divisible(planned[0]):
             return None
-        return structure(plan, card=card, target_id=spec.target.id)
+        epoch_s = self._epoch_s.get((self._pace_key(spec), tier))
+        return None if epoch_s is None else epoch_s * planned[0].optimiser.epochs
+
+    def _pace_key(self, spec: TrialSpec) -> str:
+        """Returns text that is equal for trials whose epochs take about as long."""
+        planned = self._plan(spec)
+        shape = None if planned is None else structure(planned[0], card=planned[1], target_id=spec.target.id)
+        return f"{codec.dumps(shape)} {spec.pair.source} {spec.target.id} {spec.precision}"
 
     def _card(self, spec: TrialSpec) -> ModelCard | None:
         key = (spec.pair.source, spec.target.id)

@@ -26,6 +26,10 @@ class Planner(Protocol):
         """
         ...
 
+    def divided(self, units: Sequence[UnitSpec], *, workers: int) -> Sequence[UnitSpec]:
+        """Returns `units`, DIVIDED if they end sooner one after another, each on all `workers`, than side by side."""
+        ...
+
     def observe(self, unit: UnitSpec, *, results: Sequence[TrialResult], busy_s: float) -> None:
         """Takes what a unit showed that ran undisturbed from its beginning to its end.
 
@@ -43,6 +47,10 @@ class OneByOne:
     def units(self, specs: Sequence[TrialSpec], *, workers: int) -> Sequence[UnitSpec]:
         """Returns a unit for each of `specs`, in their order."""
         return [UnitSpec(members=(spec,)) for spec in specs]
+
+    def divided(self, units: Sequence[UnitSpec], *, workers: int) -> Sequence[UnitSpec]:
+        """Returns them as they are."""
+        return units
 
     def observe(self, unit: UnitSpec, *, results: Sequence[TrialResult], busy_s: float) -> None:
         """Learns nothing."""

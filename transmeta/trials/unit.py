@@ -16,11 +16,13 @@ class Tier(StrEnum):
     """One trial, by itself."""
     STACK = "stack"
     """All members as one step over stacked parameters."""
+    DIVIDED = "divided"
+    """One trial, its batches shared out among all workers."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class UnitSpec:
-    """Trials that a worker takes together; of the SINGLE tier it has one member."""
+    """Trials that a worker takes together; one member, but for a STACK."""
 
     members: tuple[TrialSpec, ...]
     tier: Tier = Tier.SINGLE

@@ -1,5 +1,6 @@
 """Units between a search and workers that are made up: what is asked for, retried, split and told."""
 
+import dataclasses
 import random
 
 import pytest
@@ -28,6 +29,23 @@ class InStacks:
 
     def observe(self, unit, *, results, busy_s):
         self.observed.append((unit, results, busy_s))
+
+
+class Dividing:
+    """Divides whatever it may, but for the first plans."""
+
+    def __init__(self, *, whole=0):
+        self._whole = whole
+
+    def units(self, specs, *, workers):
+        self._whole -= 1
+        return [UnitSpec(members=(spec,)) for spec in specs]
+
+    def divided(self, units, *, workers):
+        return units if self._whole >= 0 else [dataclasses.replace(unit, tier=Tier.DIVIDED) for unit in units]
+
+    def observe(self, unit, *, results, busy_s):
+        """Learns nothing."""
 
 
 class CountingSearch(RecordingSearch):
@@ -134,6 +152,37 @@ def test_a_member_that_fails_every_time_is_quarantined_and_told_once(specs):
     assert told[culprit.id].reason == f"quarantined: its worker failed {ATTEMPTS} times, at last: killed"
     assert told[specs[0].id].status is told[specs[2].id].status is TrialStatus.COMPLETED
     assert planner.observed == [], "units that were disturbed say nothing about costs"
+
+
+def test_divided_units_have_all_workers_one_after_another(specs):
+    search = RecordingSearch(specs[:2])
+    dispatch = Dispatch(search, planner=Dividing(), workers=4, divides=True)
+    dispatch.replenish()
+
+    assert dispatch.take(beside=()) is None
+    first = dispatch.take_divided()
+    assert dispatch.take_divided() is None, "the workers are taken"
+    verdict = dispatch.show(first, shown(specs[0]).measurements[0])
+    finish(dispatch, first)
+    second = dispatch.take_divided()
+
+    assert verdict is Verdict.CONTINUE
+    assert [first.unit.members, second.unit.members] == [(specs[0],), (specs[1],)]
+    assert search.told[0].curve == (SHOWN,)
+
+
+@pytest.mark.parametrize(("divides", "whole"), [(False, 0), (True, 1)], ids=["it cannot be", "workers are busy"])
+def test_nothing_is_divided_where(specs, divides, whole):
+    search = RecordingSearch(specs[:3], at_once=2)
+    dispatch = Dispatch(search, planner=Dividing(whole=whole), workers=2, divides=divides)
+    dispatch.replenish()
+    first, _ = dispatch.take(beside=()), dispatch.take(beside=())
+    finish(dispatch, first)
+
+    dispatch.replenish()
+
+    assert dispatch.take_divided() is None
+    assert dispatch.take(beside=()).unit == UnitSpec(members=(specs[2],))
 
 
 def test_a_worker_that_was_taken_away_is_not_held_against_its_unit(specs):

@@ -4,10 +4,11 @@ import logging
 
 import pytest
 
+from transmeta.core.trial import Measurement, TrialResult, TrialStatus
 from transmeta.trials import planner as planning
 from transmeta.trials.costs import FILE, CostBook, TierCosts, kind_of
 from transmeta.trials.planner import UnitPlanner
-from transmeta.trials.unit import Tier
+from transmeta.trials.unit import Tier, UnitSpec
 
 from .cases import spec_for
 
@@ -109,6 +110,65 @@ def test_what_is_measured_for_real_agrees_and_says_what_is_faster(digits, enviro
     assert costs.single_s > 0
     assert costs.stack_s > 0
     assert costs.parameter_count > 0
+
+
+def paced(planner, spec, *, seconds, tier=Tier.SINGLE):
+    """Lets the planner see a trial of ten epochs that took `seconds`."""
+    curve = (
+        Measurement(epoch=10, progress=1.0, progress_before=0.9, value=0.5, train_loss=1.0, cost_s=1.0, wall_s=1.0),
+    )
+    result = TrialResult(spec=spec, status=TrialStatus.COMPLETED, curve=curve, score=0.5)
+    planner.observe(UnitSpec(members=(spec,), tier=tier), results=[result], busy_s=seconds)
+
+
+@pytest.mark.parametrize(
+    ("alone_s", "divided_s", "count", "workers", "tier"),
+    [
+        (200.0, None, 1, 2, Tier.DIVIDED),  # about 15 + 200 / 1.6
+        (30.0, None, 1, 2, Tier.SINGLE),
+        (200.0, 210.0, 1, 2, Tier.SINGLE),
+        (200.0, None, 2, 2, Tier.SINGLE),
+        (200.0, None, 2, 8, Tier.DIVIDED),
+        (200.0, None, 7, 8, Tier.SINGLE),
+        (None, None, 1, 8, Tier.SINGLE),
+    ],
+    ids=["long", "short", "measured to be slow", "none idle", "many idle", "few idle", "unknown"],
+)
+def test_long_trials_are_divided_where_that_takes_less_time(
+    digits, environment, alone_s, divided_s, count, workers, tier
+):
+    planner = UnitPlanner(environment=environment)
+    specs = many("full_finetune", digits, count)
+    if alone_s is not None:
+        paced(planner, specs[0], seconds=alone_s)
+    if divided_s is not None:
+        paced(planner, specs[0], seconds=divided_s, tier=Tier.DIVIDED)
+
+    units = planner.divided([UnitSpec(members=(spec,)) for spec in specs], workers=workers)
+
+    assert [unit.tier for unit in units] == [tier] * count
+    assert members(units) == sorted(spec.id for spec in specs)
+
+
+def test_what_cannot_be_divided_is_left_whole(digits, environment):
+    planner = UnitPlanner(environment=environment)
+    probing = spec_for("lp_ft", target=digits)
+    paced(planner, probing, seconds=1000.0)
+
+    (unit,) = planner.divided([UnitSpec(members=(probing,))], workers=8)
+
+    assert unit.tier is Tier.SINGLE
+
+
+def test_a_pace_is_that_of_the_same_kind_of_trial(digits, environment):
+    planner = UnitPlanner(environment=environment)
+    paced(planner, spec_for("full_finetune", target=digits), seconds=200.0)
+    other = spec_for("partial_freeze", target=digits)
+    longer = spec_for("full_finetune", target=digits, epochs=20, seed=3)
+
+    tiers = [planner.divided([UnitSpec(members=(spec,))], workers=2)[0].tier for spec in (other, longer)]
+
+    assert tiers == [Tier.SINGLE, Tier.DIVIDED]
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"kind": {"single_s": "fast"}}'])

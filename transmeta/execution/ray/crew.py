@@ -61,7 +61,7 @@ class Worker:
     Attributes:
         held: the units that it has under way; of each, one call is outstanding.
         pid: of its process; None until it has greeted.
-        heard_s: when it last answered, or got work after it had none.
+        heard_s: when it last answered, was greeted, or got work after it had none.
         is_reported: whether the user was told of its silence since then.
     """
 
@@ -69,11 +69,10 @@ class Worker:
         self.actor = actor
         self.held: dict[int, Assignment] = {}
         self.pid: int | None = None
-        self.called_s = time.monotonic()
         self.hear()
 
     def hear(self) -> None:
-        """Notes that it has answered, or may begin."""
+        """Notes that it has answered, or may begin to."""
         self.heard_s = time.monotonic()
         self.is_reported = False
 
@@ -119,7 +118,7 @@ class Crew:
         for worker in self._workers:
             if worker.is_ready:
                 self._greet(worker)
-            worker.called_s = time.monotonic()
+            worker.hear()
         missing = count - len(self._workers)
         if missing <= 0:
             return
@@ -210,7 +209,7 @@ class Crew:
 
     def _greet(self, worker: Worker) -> None:
         worker.pid = None
-        worker.called_s = time.monotonic()
+        worker.hear()
         self._greetings[worker.actor.greet.remote()] = worker
 
     def _hear_greeting(self, ref: ObjectRef[int]) -> None:
@@ -258,7 +257,7 @@ class Crew:
 
     def _check_starts(self) -> None:
         now_s = time.monotonic()
-        for worker in [worker for worker in self._greetings.values() if now_s - worker.called_s > START_S]:
+        for worker in [worker for worker in self._greetings.values() if now_s - worker.heard_s > START_S]:
             self._drop(worker)
         if not self._workers:
             raise UnavailableError(

@@ -1,25 +1,36 @@
 """Runs a search on resident workers: processes that have all loaded and take one unit after another."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Final, Self, final
+from typing import Final, Protocol, Self, final
 
 from transmeta.execution.ray import session  # noqa: F401  # sets Ray's environment before Ray is imported
 
 # isort: split
 from transmeta.core import codec
 from transmeta.core.protocols import Search
-from transmeta.core.trial import TrialResult
-from transmeta.execution.dispatch import Dispatch
+from transmeta.core.trial import Measurement, TrialId, TrialResult, TrialSpec, Verdict
+from transmeta.execution.dispatch import Assignment, Dispatch
 from transmeta.execution.ray.crew import Crew, Reply
-from transmeta.execution.ray.resources import Resources, slots
+from transmeta.execution.ray.resources import Resources, can_share_trial, slots
 from transmeta.execution.ray.worker import Errand, Stops
+from transmeta.execution.watch import Judge
 from transmeta.trials.environment import Environment
 from transmeta.trials.planning import OneByOne, Planner
+from transmeta.trials.unit import MemberMeasurement, UnitStep
 
 DEPTH: Final = 2
 """Units that a worker holds: one that runs, and one to turn to while the driver thinks about the first."""
 OPENER: Final = "transmeta.trials.opening:open_unit"
+
+
+class Divider(Protocol):
+    """What runs one trial on several workers, such as `TrainExecutor`."""
+
+    def run(self, spec: TrialSpec, judge: Judge, *, workers: int) -> TrialResult:
+        """Returns the result of the trial, whose measurements `judge` hears."""
+        ...
 
 
 @final
@@ -38,6 +49,7 @@ class PoolExecutor:
         opener: import path of what opens units in a worker.
         crew: workers that others use as well, with their own resources and opener, and whose owner closes them; None to
             start some of its own.
+        divider: opens what runs a trial on all workers of a node, for plans that want it; None for none.
     """
 
     name = "pool"
@@ -51,12 +63,14 @@ class PoolExecutor:
         planner: Planner | None = None,
         opener: str = OPENER,
         crew: Crew | None = None,
+        divider: Callable[[], Divider] | None = None,
     ) -> None:
         self._environment = environment
         self._resources = resources or Resources()
         self._workers = workers
         self._planner = planner or OneByOne()
         self._is_owner = crew is None
+        self._divider = divider
         self._crew = crew or Crew(resources=self._resources, opener=opener)
         self._is_driving = False
 
@@ -101,12 +115,18 @@ class PoolExecutor:
             self._crew.put_down()
 
     def _drive(self, search: Search, *, workers: int) -> Iterator[TrialResult]:
-        dispatch = Dispatch(search, planner=self._planner, workers=workers)
+        divides = self._divider is not None and self._is_owner and can_share_trial(self._resources)
+        dispatch = Dispatch(search, planner=self._planner, workers=workers, divides=divides)
         rungs = tuple(search.rungs)
         has_gathered = False
         ended: list[TrialResult] = []
         while True:
             dispatch.replenish()
+            if (divided := dispatch.take_divided()) is not None:
+                yield from ended
+                ended = [*self._divide(divided, dispatch, workers=workers)]
+                has_gathered = False
+                continue
             if dispatch.has_waiting and not has_gathered:
                 self._crew.gather(workers)
                 has_gathered = True
@@ -121,6 +141,17 @@ class PoolExecutor:
                 if reply.answer is not None and reply.answer.refusal is not None:
                     yield from ended
                     raise reply.answer.refusal.as_error()
+
+    def _divide(self, assignment: Assignment, dispatch: Dispatch, *, workers: int) -> Sequence[TrialResult]:
+        """Runs a trial on all workers together, for which the resident ones make room; returns its result, as told."""
+        assert self._divider is not None, "no unit is divided without"
+        self._crew.close()
+        start_s = time.monotonic()
+        (spec,) = assignment.unit.members
+        result = self._divider().run(spec, _Listener(assignment, dispatch), workers=workers)
+        busy_s = time.monotonic() - start_s
+        results, _ = dispatch.absorb(assignment, UnitStep(results=(result,)), is_done=True, busy_s=busy_s)
+        return results
 
     def _place(self, dispatch: Dispatch, rungs: tuple[float, ...]) -> None:
         """Hands out units, the first to workers that have none."""
@@ -149,3 +180,15 @@ class PoolExecutor:
         if not answer.is_done:
             self._crew.go_on(reply, stops=codec.dumps(Stops(trials=tuple(stops))))
         return results
+
+
+@final
+class _Listener:
+    """Hears the measurements of one trial for the search behind a dispatch."""
+
+    def __init__(self, assignment: Assignment, dispatch: Dispatch) -> None:
+        self._assignment = assignment
+        self._dispatch = dispatch
+
+    def report(self, trial: TrialId, measurement: Measurement) -> Verdict:
+        return self._dispatch.show(self._assignment, MemberMeasurement(trial=trial, measurement=measurement))

@@ -50,6 +50,12 @@ def slots(resources: Resources, *, workers: int = 1) -> int:
     return places // workers
 
 
+def can_share_trial(resources: Resources) -> bool:
+    """Whether workers could run one trial together: on one node, where all see the same files, and on whole devices."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # Ray's
+    return len(nodes) == 1 and resources.gpus == int(resources.gpus)
+
+
 def _places(node: dict[str, float], resources: Resources) -> int:
     wanted = {key: value for key, value in resources.as_ray().items() if value > 0}
     return int(min((node.get(key, 0.0) / value + 1e-9 for key, value in wanted.items()), default=64))

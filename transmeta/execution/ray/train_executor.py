@@ -24,7 +24,7 @@ from transmeta.execution.ray.orders import Orders
 from transmeta.execution.ray.resources import Resources, slots
 from transmeta.execution.ray.train_run import drop_torn_snapshot, last_line, torch_trainer
 from transmeta.execution.ray.train_trial import ERRAND, ORDERS, Outcome, TrialErrand, run_trial
-from transmeta.execution.watch import TrialWatch
+from transmeta.execution.watch import Judge, TrialWatch
 from transmeta.strategies.catalogue import find_strategy
 from transmeta.training.fit import is_divisible
 from transmeta.trials.environment import Environment
@@ -80,19 +80,28 @@ class TrainExecutor:
         slots(self._resources, workers=workers)
         while specs := search.ask(count=1):
             for spec in specs:
-                try:
-                    result = self._run(spec, search, workers=workers)
-                except (ray.train.TrainingFailedError, RayError) as error:
-                    raise UnavailableError(
-                        f"trial {spec.id} ended early ({last_line(error)}); run it again to resume"
-                    ) from error
+                result = self.run(spec, search, workers=workers)
                 search.tell(result)
-                if result.status is not TrialStatus.CRASHED:
-                    shutil.rmtree(self._run_folder(spec), ignore_errors=True)
                 yield result
 
-    def _run(self, spec: TrialSpec, search: Search, *, workers: int) -> TrialResult:
-        watch = TrialWatch(spec, search)
+    def run(self, spec: TrialSpec, judge: Judge, *, workers: int) -> TrialResult:
+        """Returns the result of one trial on `workers`, whose measurements `judge` hears.
+
+        Raises:
+            InputError, UnsafeFileError, UnavailableError: as `drive`.
+        """
+        try:
+            result = self._run(spec, judge, workers=workers)
+        except (ray.train.TrainingFailedError, RayError) as error:
+            raise UnavailableError(
+                f"trial {spec.id} ended early ({last_line(error)}); run it again to resume"
+            ) from error
+        if result.status is not TrialStatus.CRASHED:
+            shutil.rmtree(self._run_folder(spec), ignore_errors=True)
+        return result
+
+    def _run(self, spec: TrialSpec, judge: Judge, *, workers: int) -> TrialResult:
+        watch = TrialWatch(spec, judge)
         count = workers if self._is_divisible(spec) else 1
         drop_torn_snapshot(self._run_folder(spec))
         orders = Orders.open()
