@@ -97,8 +97,8 @@ InPrecision = Annotated[
     Precision,
     typer.Option(
         "--precision",
-        help="What training computes in. bfloat16 is for large models on GPUs, and moves scores a little, by points at "
-        "times; such trials run one by one, and the store keeps them apart.",
+        help="What training computes in. bfloat16 is for large models on GPUs; it moves scores a little, by points at "
+        "times, so its results are kept apart.",
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Fixes the split of the data and every choice at random.")]
