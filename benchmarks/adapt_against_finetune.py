@@ -20,10 +20,12 @@ from pathlib import Path
 
 from transmeta.api import parse_duration
 from transmeta.core import codec
-from transmeta.core.task import TaskPair
+from transmeta.core.model import ModelCard
+from transmeta.core.task import Task, TaskPair
 from transmeta.core.trial import TrialResult, TrialSpec
 from transmeta.execution.local import LocalExecutor
 from transmeta.experiments.search import Deadline, ReplaySearch
+from transmeta.models.library import ModelLibrary
 from transmeta.strategies.catalogue import default_spec
 from transmeta.tasks.catalogue import find_task, load_task
 from transmeta.trials.environment import Environment
@@ -118,11 +120,16 @@ def compare(name: str, *, budget_s: float) -> Comparison:
     )
 
 
+def nearest_source(task: Task, library: ModelLibrary) -> ModelCard:
+    """Returns the card of the same domain, or else of the most classes."""
+    cards = [card for card in library.candidates(task) if card.is_pretrained]
+    return max(cards, key=lambda card: (any(t.domain == task.domain for t in card.trained_on), card.class_count))
+
+
 def fine_tuned(name: str, *, budget_s: float, folder: Path) -> float:
     task = find_task(name)
     environment = Environment(checkpoint_folder=str(folder))
-    cards = [card for card in environment.library().candidates(task) if card.is_pretrained]
-    nearest = max(cards, key=lambda card: (any(t.domain == task.domain for t in card.trained_on), card.class_count))
+    nearest = nearest_source(task, environment.library())
     pair = TaskPair(source=nearest.id, target=task)
     spec = TrialSpec(pair=pair, strategy=default_spec("full_finetune", nearest), seed=0)
     search = Deadline(ReplaySearch([spec]), clock=time.monotonic, at=time.monotonic() + budget_s)

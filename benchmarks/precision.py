@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 
 import torch
+from adapt_against_finetune import nearest_source
 
 from transmeta.core import codec
 from transmeta.core.plan import Precision
@@ -92,8 +93,7 @@ def measured(strategy: str, *, targets: Sequence[str], seeds: int) -> Row:
 
 def specs(name: str, *, strategy: str, seeds: int) -> Sequence[TrialSpec]:
     task = find_task(name)
-    cards = [card for card in ENVIRONMENT.library().candidates(task) if card.is_pretrained]
-    card = max(cards, key=lambda card: any(trained.domain == task.domain for trained in card.trained_on))
+    card = nearest_source(task, ENVIRONMENT.library())
     spec: StrategySpec = default_spec(strategy, card)
     return [TrialSpec(pair=TaskPair(source=card.id, target=task), strategy=spec, seed=seed) for seed in range(seeds)]
 

@@ -1,6 +1,5 @@
 """`transmeta transfer`: one trial, of one source and one strategy on one data set."""
 
-import dataclasses
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -99,8 +98,15 @@ def transfer(
             check_out(out)
         params = parse_params(param or ())
         target = find_task(data, seed=seed, label=label, size=size)
-        spec = _spec(target, source=source, strategy=strategy, params=params, seed=seed, workspace=opened)
-        spec = dataclasses.replace(spec, precision=precision)
+        spec = _spec(
+            target,
+            source=source,
+            strategy=strategy,
+            params=params,
+            seed=seed,
+            precision=precision,
+            workspace=opened,
+        )
         if not dry_run:
             result = _run(spec, workspace=opened, compute=compute, out=out, is_quiet=quiet)
     if dry_run:
@@ -127,7 +133,14 @@ def transfer(
 
 
 def _spec(
-    target: "Task", *, source: str, strategy: str, params: Params, seed: int, workspace: "Workspace"
+    target: "Task",
+    *,
+    source: str,
+    strategy: str,
+    params: Params,
+    seed: int,
+    precision: Precision,
+    workspace: "Workspace",
 ) -> TrialSpec:
     """Returns the trial that is asked for, every hyperparameter written out, after all checks that need no training."""
     from transmeta.core.task import TaskPair
@@ -145,7 +158,10 @@ def _spec(
     library.load(card)  # refuses damaged or foreign weights now, and not on a worker
     complete = resolve(chosen, params, model=card).params
     return TrialSpec(
-        pair=TaskPair(source=card.id, target=target), strategy=StrategySpec(name=strategy, params=complete), seed=seed
+        pair=TaskPair(source=card.id, target=target),
+        strategy=StrategySpec(name=strategy, params=complete),
+        seed=seed,
+        precision=precision,
     )
 
 

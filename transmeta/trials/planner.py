@@ -139,9 +139,8 @@ class UnitPlanner:
             return None  # the trial itself will say so, to whoever asked for it
 
     def _trial_s(self, unit: UnitSpec, tier: Tier) -> float | None:
-        """Returns what a trial takes by what the last of its kind took for an epoch; None if that is not known.
-
-        Of one that cannot be divided, too, for which nobody has to know.
+        """Returns what a trial takes by what the last of its kind took for an epoch; None if nobody knows, or if it
+        cannot be divided.
         """
         spec = unit.members[0]
         planned = self._plan(spec)
