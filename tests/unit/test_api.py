@@ -9,9 +9,13 @@ from sklearn.base import clone, is_classifier
 from sklearn.datasets import load_digits
 
 from transmeta.api import TransferClassifier, adapt, check_out, less_reserve, parse_duration, recommend
-from transmeta.core.task import Task
-from transmeta.core.trial import Budget, TrialResult
+from transmeta.core.task import Task, TaskPair
+from transmeta.core.trial import Budget, TrialResult, TrialSpec
 from transmeta.errors import DataError, InputError
+from transmeta.experiments.ensemble import score_together
+from transmeta.experiments.search import ReplaySearch
+from transmeta.tasks.catalogue import load_task
+from transmeta.trials.predict import AdaptedModel
 from transmeta.workspace import Compute, ExecutorKind, Workspace
 
 LOCAL = Compute(executor=ExecutorKind.LOCAL)
@@ -62,6 +66,44 @@ def test_a_search_that_goes_on_pays_for_the_new_trials_alone(place: Workspace, d
     report = adapt(digits, trials=2, workspace=place, compute=LOCAL, on_result=fresh.append)
 
     assert (report.trials, len(fresh)) == (2, 1)
+
+
+def test_the_best_models_answer_together_unless_one_alone_is_asked_for(
+    place: Workspace, digits: Task, tmp_path: Path
+) -> None:
+    several = adapt(digits, trials=3, workspace=place, compute=LOCAL, out=tmp_path / "several")
+    alone = adapt(digits, trials=3, workspace=place, compute=LOCAL, out=tmp_path / "alone", ensemble=1)
+
+    scores = [member.validation_score for member in several.members]
+    assert len(scores) > 1
+    assert scores == sorted(scores, reverse=True)
+    assert alone.members == several.members[:1]
+    assert alone.test_score == alone.single_test_score == several.single_test_score
+    assert several.validation_score == alone.validation_score == scores[0]
+    for report, folder in ((several, tmp_path / "several"), (alone, tmp_path / "alone")):
+        model = AdaptedModel.load(folder)
+        assert model.score(load_task(digits).test, metric=digits.metric) == report.test_score
+        assert ("answer together" in (folder / "report.md").read_text()) == (len(report.members) > 1)
+
+
+def test_members_that_could_not_be_scored_in_time_are_left_out(place: Workspace, digits: Task, tmp_path: Path) -> None:
+    members: list[TrialResult] = []
+    with place.store() as store, place.bench(LOCAL, run="two", store=store, checkpoints=tmp_path) as bench:
+        policy = place.policy(digits, folder=None)
+        suggested = policy.suggest(place.features(digits, store=store), (), count=2, seed=0)
+        specs = [
+            TrialSpec(pair=TaskPair(source=one.arm.source, target=digits), strategy=one.arm.strategy, seed=0)
+            for one in suggested
+        ]
+        members += bench.executor.drive(ReplaySearch(specs))
+    ticks = iter([0.0, 1.0, 0.0, 1.0])
+
+    in_time, _, _ = score_together(members, clock=lambda: next(ticks), at=5.0)
+    too_late, together, alone = score_together(members, clock=lambda: next(ticks), at=4.5)
+
+    assert in_time == members
+    assert too_late == members[:1]
+    assert together == alone
 
 
 def test_nothing_is_made_where_there_is_no_budget(place: Workspace, digits: Task) -> None:

@@ -13,6 +13,7 @@ from transmeta.cli.options import (
     Cpus,
     DataOption,
     DryRun,
+    Ensemble,
     Gpus,
     InPrecision,
     Label,
@@ -69,6 +70,7 @@ def adapt(
     cpus_per_worker: Cpus = 1.0,
     gpus_per_worker: Gpus = 0.0,
     precision: InPrecision = Precision.FLOAT32,
+    ensemble: Ensemble = 5,
     seed: Seed = 0,
     learn: Learn = False,
     as_json: AsJson = False,
@@ -82,6 +84,7 @@ def adapt(
     with only_results_on_stdout():
         from transmeta import api
         from transmeta.core.trial import Budget
+        from transmeta.experiments.ensemble import check_ensemble
 
         chosen = one_data(target, data)
         spending = Budget(trials=trials, wall_s=None if budget is None else api.parse_duration(budget))
@@ -93,6 +96,7 @@ def adapt(
             gpus=gpus_per_worker,
             default=api.default_compute(spending).executor,
         )
+        check_ensemble(ensemble)
         opened = open_workspace(workspace, store=store)
         if out is not None:
             api.check_out(out)
@@ -114,6 +118,7 @@ def adapt(
                     policy=policy,
                     seed=seed,
                     precision=precision,
+                    ensemble=ensemble,
                     elapsed_s=elapsed_s(),
                     on_result=on_result,
                 )
@@ -128,7 +133,7 @@ def adapt(
         print_pairs(
             [
                 ("target", report.target),
-                (f"test {report.metric}", shown(report.test_score)),
+                (f"test {report.metric}", _test_score(report)),
                 (f"validation {report.metric}", shown(report.validation_score)),
                 ("chosen", _choice(report)),
                 ("with", shown_params(report.params)),
@@ -136,6 +141,13 @@ def adapt(
                 ("model", report.model_path or "not kept; give --out DIR"),
             ]
         )
+
+
+def _test_score(report: "AdaptReport") -> str:
+    if len(report.members) == 1:
+        return shown(report.test_score)
+    alone = shown(report.single_test_score)
+    return f"{shown(report.test_score)} by {len(report.members)} models together, {alone} by the chosen one alone"
 
 
 def _choice(report: "AdaptReport") -> str:

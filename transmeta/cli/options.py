@@ -101,6 +101,15 @@ InPrecision = Annotated[
         "times, so its results are kept apart.",
     ),
 ]
+Ensemble = Annotated[
+    int,
+    typer.Option(
+        "--ensemble",
+        metavar="N",
+        help="Up to so many of the best models answer together, by the mean of their probabilities: better than the "
+        "best one, and as many times slower to answer. 1 keeps the best one alone.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Fixes the split of the data and every choice at random.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the input, say what would run, and stop.")]

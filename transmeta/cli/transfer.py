@@ -172,7 +172,7 @@ def _run(
     from transmeta.experiments.adapt import run_again
     from transmeta.experiments.run import run
     from transmeta.experiments.search import ReplaySearch
-    from transmeta.trials.predict import copy_model
+    from transmeta.trials.predict import copy_models
 
     with TemporaryDirectory(prefix="transmeta-transfer-") as folder, workspace.store() as store:
         kept = None if out is None else Path(folder)
@@ -189,5 +189,5 @@ def _run(
                 result = run_again(result, bench=bench)
         on_result.say_known(trials=1)
         if out is not None and result.checkpoint is not None:
-            copy_model(Path(result.checkpoint), to=out)
+            copy_models([Path(result.checkpoint)], to=out)
         return result

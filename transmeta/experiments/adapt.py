@@ -83,9 +83,16 @@ def run_again(result: TrialResult, *, bench: Workbench) -> TrialResult:
 
 def best_of(results: Sequence[TrialResult]) -> TrialResult | None:
     """Returns the result with the best validation score, the cheaper of equals; None if none has a score."""
+    return next(iter(ranked(results)), None)
+
+
+def ranked(results: Sequence[TrialResult]) -> Sequence[TrialResult]:
+    """Returns the results that have a score, best validation score first, of equals the complete and cheaper ones."""
     scored = [result for result in results if result.status in (TrialStatus.COMPLETED, TrialStatus.STOPPED)]
     scored = [result for result in scored if result.utility is not None]
-    return max(scored, key=lambda r: (r.utility, r.status is TrialStatus.COMPLETED, -r.parameter_count), default=None)
+    return sorted(
+        scored, key=lambda r: (r.utility, r.status is TrialStatus.COMPLETED, -r.parameter_count), reverse=True
+    )
 
 
 def check_budget(budget: Budget) -> None:

@@ -26,6 +26,21 @@ def test_a_folder_of_images_becomes_a_model_that_predicts(
     assert [line.partition(":")[0] for line in adapted.lines] == [f"trial {i}/4" for i in (1, 2, 3, 4)]
 
 
+def test_one_model_or_several_answer_as_asked(
+    run: Run, refused: Run, workspace: Path, photos: Path, new_photos: Path, tmp_path: Path
+) -> None:
+    words = ("adapt", photos, "--trials", 4, "--workspace", workspace)
+    together = run(*words, "--out", tmp_path / "together")
+    alone = run(*words, "--ensemble", 1, "--out", tmp_path / "alone")
+    predicted = run("predict", new_photos, "--model", tmp_path / "together", "--json")
+
+    assert (together.code, alone.code, predicted.code) == (0, 0, 0)
+    assert "models together" in together.out
+    assert "together" not in alone.out.replace(str(tmp_path), "")
+    assert predicted.json["score"] > 0.5  # chance is 0.25
+    assert "an ensemble of 0 models; give 1" in refused(*words, "--ensemble", 0).err
+
+
 def test_stdout_of_the_process_holds_one_json_document(workspace: Path, photos: Path) -> None:
     words = ["adapt", "--data", photos, "--trials", "1", "--workspace", workspace, "--json", "--executor", "local"]
 

@@ -10,7 +10,7 @@ from transmeta.core.task import Direction, Metric, Task
 from transmeta.errors import UnknownNameError, UnsafeFileError
 from transmeta.training.checkpoint import MANIFEST, META, WEIGHTS, read_checkpoint, sha256, write_checkpoint
 from transmeta.trials.environment import Environment
-from transmeta.trials.predict import AdaptedModel, copy_model
+from transmeta.trials.predict import AdaptedModel, copy_models
 
 from .cases import run_to_end, spec_for
 
@@ -22,6 +22,15 @@ def kept(models: Path, digits: Task, tmp_path_factory: pytest.TempPathFactory) -
     _, result = run_to_end(spec_for("linear_probe", target=digits), environment)
     assert result.checkpoint is not None
     return Path(result.checkpoint)
+
+
+@pytest.fixture(scope="module")
+def kept_two(kept: Path, models: Path, digits: Task) -> tuple[Path, Path]:
+    """The folders of the probe and of a fine-tuned model with an added part, for the same task."""
+    environment = Environment(model_folders=(str(models),), checkpoint_folder=str(kept.parent))
+    _, result = run_to_end(spec_for("side_tuning", target=digits), environment)
+    assert result.checkpoint is not None
+    return kept, Path(result.checkpoint)
 
 
 def changed_meta(kept: Path, folder: Path, **values: object) -> Path:
@@ -88,7 +97,7 @@ def test_a_model_needs_neither_its_source_nor_the_data(kept, tmp_path, digits_da
 
 
 def test_a_copy_is_checked_and_predicts_the_same(kept, tmp_path, digits_data):
-    copy_model(kept, to=tmp_path / "out" / "model")
+    copy_models([kept], to=tmp_path / "out" / "model")
 
     copied = AdaptedModel.load(tmp_path / "out" / "model")
     assert np.array_equal(
@@ -101,8 +110,47 @@ def test_a_damaged_model_is_not_copied(kept, tmp_path):
     (tmp_path / "damaged" / WEIGHTS).write_bytes(b"")
 
     with pytest.raises(UnsafeFileError, match="differs from its manifest"):
-        copy_model(tmp_path / "damaged", to=tmp_path / "out")
+        copy_models([tmp_path / "damaged"], to=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_several_models_answer_by_the_mean_of_their_probabilities(kept_two, digits_data, tmp_path):
+    each = [AdaptedModel.load(folder).probabilities(digits_data.test.x) for folder in kept_two]
+
+    copy_models(kept_two, to=tmp_path / "model")
+
+    assert np.abs(each[0] - each[1]).max() > 0.01
+    for model in (AdaptedModel.together(kept_two), AdaptedModel.load(tmp_path / "model")):
+        assert model.probabilities(digits_data.test.x) == pytest.approx((each[0] + each[1]) / 2, abs=1e-12)
+        assert model.meta == AdaptedModel.load(kept_two[0]).meta
+
+
+def test_a_model_of_several_becomes_a_member_of_a_larger_one(kept_two, digits_data, tmp_path):
+    copy_models(kept_two, to=tmp_path / "two")
+
+    copy_models([tmp_path / "two", kept_two[0]], to=tmp_path / "three")
+
+    expected = AdaptedModel.together([*kept_two, kept_two[0]]).probabilities(digits_data.test.x)
+    assert np.array_equal(AdaptedModel.load(tmp_path / "three").probabilities(digits_data.test.x), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda meta: meta["members"].pop(), r"1\.\S+ belongs to none of 1 members"),
+        (lambda meta: meta["members"].clear(), "0 members, which are not for one target"),
+        (lambda meta: meta["members"][1].update(classes=["a"] * 10), "2 members, which are not for one target"),
+        (lambda meta: meta["members"].reverse(), "weights of another architecture"),
+    ],
+)
+def test_a_model_of_several_whose_description_was_changed_is_refused(change, message, kept_two, tmp_path):
+    copy_models(kept_two, to=tmp_path / "model")
+    _, meta = read_checkpoint(tmp_path / "model")
+    changed = json.loads(json.dumps(meta))
+    change(changed)
+
+    with pytest.raises(UnsafeFileError, match=message):
+        AdaptedModel.load(changed_meta(tmp_path / "model", tmp_path / "changed", **changed))
 
 
 def test_a_source_model_is_not_a_fine_tuned_one(models):
