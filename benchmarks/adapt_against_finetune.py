@@ -45,7 +45,7 @@ PACKS = (
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One target; scores are test accuracies, `single` of adapt's best model alone; times are wall seconds with start-up."""
+    """One target; scores are test accuracies, `single` of adapt's best model alone; wall seconds with start-up."""
 
     target: str
     adapt: float
@@ -88,8 +88,8 @@ def main() -> None:
     )
     for row in rows:
         print(
-            f"| {row.target} | {row.adapt:.3f} | {row.single:.3f} | {row.rival:.3f} | {row.standard_error:.3f} | {row.adapt_s:.1f} "
-            f"| {row.strategy} from {row.source} | {row.trials} |"
+            f"| {row.target} | {row.adapt:.3f} | {row.single:.3f} | {row.rival:.3f} | {row.standard_error:.3f} "
+            f"| {row.adapt_s:.1f} | {row.strategy} from {row.source} | {row.trials} |"
         )
     print(f"\nat least as good on {wins} of {len(rows)} targets, budget {options.budget} ({machine})")
 

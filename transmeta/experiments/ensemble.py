@@ -29,9 +29,19 @@ def check_ensemble(count: int) -> None:
 
 
 def members_of(results: Sequence[TrialResult], *, count: int) -> Sequence[TrialResult]:
-    """Returns the best result, and up to `count` - 1 more: the best of those that ran to their end, best first."""
+    """Returns the best result and up to `count` - 1 of the others that ran to their end, best first.
+
+    The best of each source and strategy comes before further ones of the same, which err on the same examples.
+    """
     best, *others = ranked(results)
-    return [best, *(result for result in others if result.status is TrialStatus.COMPLETED)][:count]
+    kinds: set[tuple[str, str]] = set()
+    new: list[TrialResult] = []
+    alike: list[TrialResult] = []
+    for result in (best, *(other for other in others if other.status is TrialStatus.COMPLETED)):
+        kind = (result.spec.pair.source, result.spec.strategy.name)
+        (alike if kind in kinds else new).append(result)
+        kinds.add(kind)
+    return ranked([*new, *alike][:count])
 
 
 def with_models(

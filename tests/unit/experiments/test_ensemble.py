@@ -18,6 +18,11 @@ def some(score: float, *, status: TrialStatus = TrialStatus.COMPLETED, number: i
     return dataclasses.replace(flat(specs(number + 1)[number], score, status=status), score=score)
 
 
+def of_strategy(result: TrialResult, name: str) -> TrialResult:
+    strategy = dataclasses.replace(result.spec.strategy, name=name)
+    return dataclasses.replace(result, spec=dataclasses.replace(result.spec, strategy=strategy))
+
+
 class KeepingExecutor:
     """Keeps a folder for each trial that completes, and counts what it ran."""
 
@@ -50,6 +55,14 @@ def test_members_are_the_best_first_and_only_the_first_may_have_been_stopped():
     assert members_of([last, fourth, stopped, third, best], count=3) == [best, third, fourth]
     assert members_of([last, best], count=5) == [best, last]
     assert members_of([last, best], count=1) == [best]
+
+
+def test_a_source_and_strategy_takes_part_once_before_any_takes_part_twice():
+    best, alike, worst = some(0.9), some(0.8), some(0.1)
+    other = of_strategy(some(0.3), "linear_probe")
+
+    assert members_of([worst, alike, other, best], count=2) == [best, other]
+    assert members_of([worst, alike, other, best], count=3) == [best, alike, other]
 
 
 def test_models_that_were_not_kept_are_made_again_and_others_are_not(tmp_path):
