@@ -97,9 +97,10 @@ def report_text(report: AdaptReport, results: Sequence[TrialResult]) -> str:
 def _together(report: AdaptReport) -> Sequence[str]:
     if len(report.members) == 1:
         return ()
+    members = ", ".join(f"{one.strategy} from {one.source} ({one.validation_score:.4f})" for one in report.members)
     return (
-        f"{len(report.members)} models, the first ones below that ran to their end, answer together by the mean of "
-        f"their probabilities; the first alone has {report.single_test_score:.4f} on the test split "
-        "(`--ensemble 1` keeps it alone).",
+        f"{len(report.members)} models answer together by the mean of their probabilities, here with their validation "
+        f"scores: {members}. The first alone has {report.single_test_score:.4f} on the test split (`--ensemble 1` keeps "
+        "it alone).",
         "",
     )
