@@ -100,7 +100,7 @@ def _together(report: AdaptReport) -> Sequence[str]:
     members = ", ".join(f"{one.strategy} from {one.source} ({one.validation_score:.4f})" for one in report.members)
     return (
         f"{len(report.members)} models answer together by the mean of their probabilities, here with their validation "
-        f"scores: {members}. The first alone has {report.single_test_score:.4f} on the test split (`--ensemble 1` keeps "
-        "it alone).",
+        f"scores: {members}. The first alone has {report.single_test_score:.4f} on the test split (`--ensemble 1` "
+        "keeps it alone).",
         "",
     )
