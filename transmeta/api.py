@@ -114,7 +114,8 @@ def adapt(
             members = members_of(found.results, count=ensemble)
             members = with_models(members, bench=bench, clock=clock, at=searching.wall_s)
         members, test_score, single = score_together(members, clock=clock, at=spending.wall_s)
-        best, *others = (Member.of(result) for result in members)
+        answering = tuple(Member.of(result) for result in members)
+        best = answering[0]
         library = workspace.environment().library()
         report = AdaptReport(
             target=task.id,
@@ -126,7 +127,7 @@ def adapt(
             strategy=best.strategy,
             params=best.params,
             transfer=library.card(best.source, target=task).is_pretrained,
-            members=(best, *others),
+            members=answering,
             sources=sum(card.is_pretrained for card in library.candidates(task)),
             trials=len(found.results),
             seconds=round(clock(), 3),

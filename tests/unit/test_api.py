@@ -87,7 +87,6 @@ def test_the_best_models_answer_together_unless_one_alone_is_asked_for(
 
 
 def test_members_that_could_not_be_scored_in_time_are_left_out(place: Workspace, digits: Task, tmp_path: Path) -> None:
-    members: list[TrialResult] = []
     with place.store() as store, place.bench(LOCAL, run="two", store=store, checkpoints=tmp_path) as bench:
         policy = place.policy(digits, folder=None)
         suggested = policy.suggest(place.features(digits, store=store), (), count=2, seed=0)
@@ -95,7 +94,7 @@ def test_members_that_could_not_be_scored_in_time_are_left_out(place: Workspace,
             TrialSpec(pair=TaskPair(source=one.arm.source, target=digits), strategy=one.arm.strategy, seed=0)
             for one in suggested
         ]
-        members += bench.executor.drive(ReplaySearch(specs))
+        members = list(bench.executor.drive(ReplaySearch(specs)))
     ticks = iter([0.0, 1.0, 0.0, 1.0])
 
     in_time, _, _ = score_together(members, clock=lambda: next(ticks), at=5.0)

@@ -106,8 +106,8 @@ Ensemble = Annotated[
     typer.Option(
         "--ensemble",
         metavar="N",
-        help="Up to so many of the best models answer together, by the mean of their probabilities: better than the "
-        "best one, and as many times slower to answer. 1 keeps the best one alone.",
+        help="Up to so many of the best models answer together, by the mean of their probabilities: as a rule better "
+        "than the best one, and as many times slower to answer. 1 keeps the best one alone.",
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Fixes the split of the data and every choice at random.")]

@@ -24,7 +24,7 @@ def of_strategy(result: TrialResult, name: str) -> TrialResult:
 
 
 class KeepingExecutor:
-    """Keeps a folder for each trial that completes, and counts what it ran."""
+    """Keeps a folder for each trial that ends, and notes what it ran."""
 
     def __init__(self, folder: Path) -> None:
         self.ran: list[str] = []
