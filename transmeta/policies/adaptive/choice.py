@@ -51,6 +51,40 @@ def next_move(
     return int(configuration), int(rung)
 
 
+def planned_move(
+    regret: Array,
+    *,
+    weights: Array,
+    paid: Indices,
+    remaining: Array,
+    left: float,
+    exponents: Sequence[float],
+) -> tuple[int, int] | None:
+    """Returns the first move of the plan that leaves least regret once `left` is spent; None if nothing fits.
+
+    A plan follows `next_move` with one of the `exponents` to its end, every row being a world that is known. Gain per
+    cost alone, or gain alone, can be arbitrarily bad where a budget is tight, but hardly both (Khuller, Moss and Naor,
+    1999). The first of equally good plans counts.
+
+    Args:
+        regret, weights, paid, remaining, left: as in `next_move`.
+    """
+    best, least = None, np.inf
+    for exponent in exponents:
+        now, ahead, budget, first = paid.copy(), remaining.copy(), left, None
+        while (
+            move := next_move(regret, weights=weights, paid=now, remaining=ahead, left=budget, exponents=(exponent,))
+        ) is not None:
+            first = first or move
+            budget -= float(ahead[move])
+            ahead[move[0]] -= ahead[move]
+            now[move[0]] = move[1] + 1
+        outcome = round(float(weights @ current(regret, now)), 9)
+        if first is not None and outcome < least:
+            best, least = first, outcome
+    return best
+
+
 def affordable(remaining: Array, *, left: float) -> Flags:
     """Returns which rungs are still ahead and within what is left of the budget, (C, K)."""
     return (remaining > 0) & (remaining <= left + TIE)

@@ -233,7 +233,10 @@ def _noise(rungs: Array) -> Array:
 
 
 def _utility(curves: Curves, t: int, columns: Indices) -> Array:
-    """Returns the values at the rungs of a known target, (C, K); NaN where it had diverged."""
-    steps = rung_steps(curves.steps[t][columns])
-    values = np.take_along_axis(curves.values[t][columns], np.clip(steps - 1, 0, curves.values.shape[2] - 1), axis=1)
-    return np.where(curves.failed[t][columns][:, None] & (steps == steps[:, -1:]), np.nan, values)
+    """Returns the values at the rungs of a known target, (C, K); NaN where it had diverged, −∞ before the first one."""
+    steps = curves.steps[t : t + 1, columns]
+    values = at_rungs(curves.values[t : t + 1, columns], steps)[0]
+    is_measured = ~np.isnan(at_rungs(curves.regret[t : t + 1, columns], steps)[0])
+    is_down = np.isnan(values) & is_measured
+    is_down[:, -1] |= curves.failed[t, columns]
+    return np.where(is_down, np.nan, np.where(is_measured, values, -np.inf))

@@ -11,7 +11,7 @@ from typing import Final, final
 
 import numpy as np
 
-from transmeta.policies.adaptive.cases import Case, interval_width
+from transmeta.policies.adaptive.cases import Case, interval_width, surely_best
 from transmeta.policies.adaptive.costs import CostModel
 from transmeta.policies.adaptive.knowledge import features_of, full_cost, present_of, regret_table
 from transmeta.policies.adaptive.learned import AdaptiveLearned
@@ -100,7 +100,8 @@ class AdaptiveMethod:
             for i, mask in enumerate(masks)
             for t in np.flatnonzero(mask)
         )
-        return Study(learned=dataclasses.replace(learned, width=interval_width(cases)), cases=cases)
+        knobs = self.knobs or _without_harm(learned.knobs, cases)
+        return Study(learned=dataclasses.replace(learned, knobs=knobs, width=interval_width(cases)), cases=cases)
 
     def _knobs(self, *, has_network: bool, units: int) -> Knobs:
         """Returns the knobs without the parts that are taken out."""
@@ -155,6 +156,19 @@ class Study:
 
     learned: AdaptiveLearned
     cases: tuple[Case, ...]
+
+
+def _without_harm(knobs: Knobs, cases: Sequence[Case]) -> Knobs:
+    """Returns `knobs` where they are surely better than the portfolio's on known targets, else what is left of them.
+
+    First the network and the samples go, as where features say nothing; then partial runs; then the weights.
+    """
+    if knobs.blend or knobs.sampled:
+        if surely_best(cases, [knobs], otherwise=PORTFOLIO) == knobs:
+            return knobs
+        knobs = dataclasses.replace(knobs, blend=0.0, sampled=0.0)
+    whole = dataclasses.replace(knobs, is_partial=False)
+    return surely_best(cases, [knobs, whole], otherwise=PORTFOLIO)
 
 
 def _residuals(

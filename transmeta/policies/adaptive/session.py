@@ -1,12 +1,11 @@
 """One search on one target: choose, look at what came out, weigh the known targets anew, choose again."""
 
 import dataclasses
-import functools
 from typing import Final, final
 
 import numpy as np
 
-from transmeta.policies.adaptive.choice import affordable, next_move
+from transmeta.policies.adaptive.choice import affordable, next_move, planned_move
 from transmeta.policies.adaptive.costs import SMALLEST_COST, correction
 from transmeta.policies.adaptive.posterior import Beliefs, Posterior
 from transmeta.policies.adaptive.protocol import Forecast, Move
@@ -159,19 +158,17 @@ class AdaptiveSession:
     def _best(self, remaining: Array) -> tuple[int, int] | None:
         """Returns configuration and rung to run next: in a tight first full run what ends within it, if any."""
         regret, weights = self._now()
-        choose = functools.partial(
-            next_move,
-            regret,
-            weights=weights,
-            paid=np.where(self._utility == FAILED, 0, self._paid),  # what failed covers nothing
-            remaining=remaining,
-        )
+        paid = np.where(self._utility == FAILED, 0, self._paid)  # what failed covers nothing
         is_tight_at_first = self._knobs.is_partial and not (self._is_ample and self._knobs.sampled > 0)
         if is_tight_at_first:
-            move = choose(left=self._spending.left_of_first_run(), exponents=TIGHT)
+            left = self._spending.left_of_first_run()
+            move = planned_move(regret, weights=weights, paid=paid, remaining=remaining, left=left, exponents=TIGHT)
             if move is not None:
                 return move
-        return choose(left=self._spending.left, exponents=self._knobs.exponents if self._is_ample else TIGHT)
+        exponents = self._knobs.exponents if self._is_ample else TIGHT
+        return next_move(
+            regret, weights=weights, paid=paid, remaining=remaining, left=self._spending.left, exponents=exponents
+        )
 
     def _is_reference_due(self, remaining: Array) -> bool:
         is_started = self._paid > 0
@@ -213,15 +210,16 @@ class AdaptiveSession:
         )
 
     def tell(self, move: Move, values: Array, cost_s: Array, failed: bool) -> None:
-        """Takes the values of the new steps; the weights follow."""
+        """Takes the values of the new steps, −∞ where nothing was measured yet; the weights follow."""
         place = self._place[move.config]
         rung = int(np.searchsorted(self._steps[place], move.step, side="right"))
         before = self._spending.remaining(self._paid)[place, rung - 1]
         self._paid_s[place] += float(cost_s.sum())
         self._spending.pay(float(before), cost_s)
-        self._paid[place] = self._told[place] = rung
-        is_diverged = failed or not len(values) or not np.isfinite(values[-1])
-        self._utility[place] = FAILED if is_diverged else float(values[-1])
+        self._paid[place] = rung
+        if failed or (len(values) and np.isfinite(values[-1])):  # else nothing was measured yet
+            self._told[place] = rung
+            self._utility[place] = FAILED if failed else float(values[-1])
         self._believed = self._sampled = None  # computed when asked for: a history is told all at once
         if self._knobs.beta > 0:
             self._weights = None

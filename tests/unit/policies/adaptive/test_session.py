@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from transmeta.policies.adaptive.posterior import Beliefs
+from transmeta.policies.adaptive.protocol import Array, Move
 from transmeta.policies.adaptive.rows import Rows
 from transmeta.policies.adaptive.session import DEFAULT, PORTFOLIO, AdaptiveSession, Knobs, Spending
 from transmeta.policies.forecast import Normal
@@ -66,11 +67,15 @@ def test_a_reference_that_the_budget_does_not_cover_is_left_out() -> None:
     assert LAST not in configs
 
 
-def _partial(knobs: Knobs, *, budget: float) -> AdaptiveSession:
-    """A short run of the first configuration gains most for its cost; the second needs more than is left after it."""
-    regret = np.array([[[1.4, 1.3], [2.9, 0.0], [1.5, 0.9]]])
+ONE_IS_BEST = np.array([[[1.4, 1.3], [2.9, 0.0], [1.5, 0.9]]])
+"""A short run of the first configuration gains most for its cost; the second needs more than is left after it."""
+TWO_ARE_BEST = np.array([[[0.2, 0.1], [2.9, 0.9], [2.5, 2.5]], [[2.5, 2.5], [2.9, 0.9], [0.3, 0.2]]])
+"""Short runs of the first and the third together are better than any full run."""
+
+
+def _partial(knobs: Knobs, *, budget: float, regret: Array = ONE_IS_BEST) -> AdaptiveSession:
     return AdaptiveSession(
-        Rows(regret=regret, weights=np.ones(1), known=1),
+        Rows(regret=regret, weights=np.full(len(regret), 1 / len(regret)), known=len(regret)),
         columns=np.arange(3),
         steps=np.array([[1, 10], [9, 10], [5, 10]]),
         spending=Spending(
@@ -105,9 +110,33 @@ def _spent_on_moves(session: AdaptiveSession) -> list[float]:
 
 @pytest.mark.parametrize(("knobs", "budget"), [(DEFAULT, 5.0), (DEFAULT, 2.0), (SHARED, 2.0)])
 def test_what_is_begun_in_the_first_full_run_ends_within_it(knobs: Knobs, budget: float) -> None:
-    after = _spent_on_moves(_partial(knobs, budget=budget))
+    after = _spent_on_moves(_partial(knobs, budget=budget, regret=TWO_ARE_BEST))
 
     assert after[0] < after[1] <= 1.0
+
+
+def test_the_first_full_run_is_not_begun_with_what_spoils_the_best_plan() -> None:
+    move = _partial(DEFAULT, budget=5.0).next()
+
+    assert move == Move(config=1, step=10)
+
+
+def test_a_run_that_was_not_measured_yet_is_gone_on_with() -> None:
+    session = _partial(DEFAULT, budget=5.0)
+
+    session.tell(Move(config=1, step=9), np.array([-np.inf]), np.zeros(1), failed=False)
+
+    assert session.next() == Move(config=1, step=10)
+
+
+def test_a_run_that_failed_is_not_gone_on_with() -> None:
+    session = _partial(DEFAULT, budget=5.0)
+
+    session.tell(Move(config=1, step=9), np.array([-np.inf]), np.zeros(1), failed=True)
+
+    move = session.next()
+    assert move is not None
+    assert move.config != 1
 
 
 def test_with_posterior_samples_an_ample_budget_is_not_divided() -> None:
