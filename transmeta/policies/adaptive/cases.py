@@ -19,8 +19,11 @@ from transmeta.policies.forecast import NORMAL_90
 from transmeta.policies.table import WORST
 
 SURE: Final = 0.75
+"""Level of the t-test that knobs have to pass: 1 − p."""
 EVALUATIONS: Final = 20
+"""Full runs that each replay of a case may pay for in that test."""
 MOST_PLAYED: Final = 40
+"""Cases that are replayed, spread over all of them."""
 
 
 @final
@@ -97,21 +100,24 @@ def _calibration(case: Case) -> Array:
     return np.concatenate(scores)
 
 
-def surely_best(cases: Sequence[Case], candidates: Sequence[Knobs], *, otherwise: Knobs) -> Knobs:
-    """Returns the candidate with the least anytime regret on `cases`, or `otherwise` if none is surely better than it.
+def surely_best(cases: Sequence[Case], tiers: Sequence[Sequence[Knobs]], *, otherwise: Knobs) -> Knobs:
+    """Returns the knobs with the least anytime regret on `cases` in the first tier that has any surely better ones.
 
-    Sure is p < 0.25 in a one-sided paired t-test over groups: what helps on most tables is kept, and what does harm on
-    one that is unlike them is not.
+    Better than `otherwise`, which is returned if none are. Sure is p < 0.25 in a one-sided paired t-test over groups:
+    what helps on most tables is kept, and what does harm on one that is unlike them is not.
     """
     played = cases[:: math.ceil(len(cases) / MOST_PLAYED)]
     usual = _group_means(played, otherwise)
-    best, most = otherwise, 0.0
-    for knobs in candidates:
-        gains = usual - _group_means(played, knobs)
-        error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
-        if gains.mean() > max(most, error * float(student_t.ppf(SURE, len(gains) - 1))):
-            best, most = knobs, float(gains.mean())
-    return best
+    for tier in tiers:
+        best, most = otherwise, 0.0
+        for knobs in tier:
+            gains = usual - _group_means(played, knobs)
+            error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
+            if gains.mean() > max(most, error * float(student_t.ppf(SURE, len(gains) - 1))):
+                best, most = knobs, float(gains.mean())
+        if most > 0:
+            return best
+    return otherwise
 
 
 def _group_means(cases: Sequence[Case], knobs: Knobs) -> Array:

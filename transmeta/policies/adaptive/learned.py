@@ -133,7 +133,7 @@ class AdaptiveLearned:
             self._case(features, columns, known=known, members=members),
             group=curves.groups[t],
             truth=truth[columns],
-            utility=_utility(curves, t, columns),
+            utility=_utility(curves, t, columns, regret=truth[columns]),
             steps=rung_steps(present.steps[columns]),
         )
 
@@ -232,11 +232,14 @@ def _noise(rungs: Array) -> Array:
     return np.broadcast_to(NOISE + spread, rungs.shape[1:])
 
 
-def _utility(curves: Curves, t: int, columns: Indices) -> Array:
-    """Returns the values at the rungs of a known target, (C, K); NaN where it had diverged, −∞ before the first one."""
-    steps = curves.steps[t : t + 1, columns]
-    values = at_rungs(curves.values[t : t + 1, columns], steps)[0]
-    is_measured = ~np.isnan(at_rungs(curves.regret[t : t + 1, columns], steps)[0])
+def _utility(curves: Curves, t: int, columns: Indices, *, regret: Array) -> Array:
+    """Returns the values at the rungs of a known target, (C, K); NaN where it had diverged, −∞ before the first one.
+
+    Args:
+        regret: (C, K) at the rungs.
+    """
+    values = at_rungs(curves.values[t : t + 1, columns], curves.steps[t : t + 1, columns])[0]
+    is_measured = ~np.isnan(regret)
     is_down = np.isnan(values) & is_measured
     is_down[:, -1] |= curves.failed[t, columns]
     return np.where(is_down, np.nan, np.where(is_measured, values, -np.inf))

@@ -163,12 +163,9 @@ def _without_harm(knobs: Knobs, cases: Sequence[Case]) -> Knobs:
 
     First the network and the samples go, as where features say nothing; then partial runs; then the weights.
     """
-    if knobs.blend or knobs.sampled:
-        if surely_best(cases, [knobs], otherwise=PORTFOLIO) == knobs:
-            return knobs
-        knobs = dataclasses.replace(knobs, blend=0.0, sampled=0.0)
-    whole = dataclasses.replace(knobs, is_partial=False)
-    return surely_best(cases, [knobs, whole], otherwise=PORTFOLIO)
+    plain = dataclasses.replace(knobs, blend=0.0, sampled=0.0)
+    tiers = [[plain, dataclasses.replace(plain, is_partial=False)]]
+    return surely_best(cases, tiers if knobs == plain else [[knobs], *tiers], otherwise=PORTFOLIO)
 
 
 def _residuals(
