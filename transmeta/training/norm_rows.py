@@ -26,42 +26,50 @@ class NormRows:
     def forward(self, x: Tensor, weights: Weights, *, known: Tensor | None) -> tuple[Tensor, Sequence[Tensor]]:
         """Returns the outputs for x (K, B, P, C) and what `backward` needs."""
         assert known is None
-        saved: tuple[Tensor, ...]
+        scale, shift = _of(self._scale, weights), _of(self._shift, weights)
         if self._groups == 1 and x.shape[2] == 1:
             one, zero = x.new_ones(x.shape[3]), x.new_zeros(x.shape[3])  # without them it is not vectorised
             normal, mean, factor = torch.native_layer_norm(x, x.shape[3:], one, zero, self._epsilon)
-            saved = (normal, x, mean, factor)
-        else:
-            centred = x - self._mean(x)
-            factor = self._mean(centred.square()).add_(self._epsilon).rsqrt_()
-            normal = centred.mul_(factor)
-            saved = (normal, factor)
-        return torch.addcmul(_of(self._shift, weights), normal, _of(self._scale, weights)), saved
+            return torch.addcmul(shift, normal, scale), (normal, x, mean, factor)
+        centred = x - self._mean(x.sum(dim=2, keepdim=True), positions=x.shape[2])
+        squares = centred.square().sum(dim=2, keepdim=True)
+        factor = self._mean(squares, positions=x.shape[2]).add_(self._epsilon).rsqrt_()
+        return torch.addcmul(shift, centred, scale * factor), (centred, factor)
 
     def backward(
         self, slope: Tensor, saved: Sequence[Tensor], weights: Weights, gradients: Weights, *, is_first: bool
     ) -> Tensor:
         """Writes the gradients of the members' own γ and β; returns the slope of the inputs."""
-        normal = saved[0]
-        if isinstance(self._shift, str):
-            gradients[self._shift].copy_(slope.sum(dim=(1, 2)))
-        if isinstance(self._scale, str):
-            gradients[self._scale].copy_((slope * normal).sum(dim=(1, 2)))
-        inner = slope * _of(self._scale, weights)
+        scale = _of(self._scale, weights)
         if len(saved) == 4:
-            _, x, mean, factor = saved
+            normal, x, mean, factor = saved
+            self._write(slope.sum(dim=1), (slope * normal).sum(dim=1), gradients)
             before: Tensor = torch.ops.aten.native_layer_norm_backward(
-                inner, x, x.shape[3:], mean, factor, None, None, [True, False, False]
+                slope * scale, x, x.shape[3:], mean, factor, None, None, [True, False, False]
             )[0]
             return before
-        shared = self._mean(inner * normal)
-        return inner.sub_(self._mean(inner)).sub_(normal * shared).mul_(saved[1])
+        centred, factor = saved
+        # few passes over (K, B, P, C): what follows is made of sums over positions
+        total = slope.sum(dim=2, keepdim=True)
+        along = (slope * centred).sum(dim=2, keepdim=True)
+        self._write(total.sum(dim=1), (along * factor).sum(dim=1), gradients)
+        positions = slope.shape[2]
+        mean = self._mean(scale * total, positions=positions)
+        shared = self._mean(scale * along, positions=positions) * factor**2
+        return torch.addcmul(-factor * mean, centred, -factor * shared).addcmul_(slope, scale * factor)
 
-    def _mean(self, x: Tensor) -> Tensor:
-        """Returns (K, B, 1, C), the mean over positions and the channels of a group, for each channel."""
-        channels = x.shape[3]
-        means = x.mean(dim=2).view(*x.shape[:2], self._groups, -1).mean(dim=3, keepdim=True)
-        return means.expand(-1, -1, -1, channels // self._groups).reshape(*x.shape[:2], 1, channels)
+    def _write(self, shift: Tensor, scale: Tensor, gradients: Weights) -> None:
+        """Writes the gradients (K, 1, C) of what members have of their own."""
+        for name, gradient in ((self._shift, shift), (self._scale, scale)):
+            if isinstance(name, str):
+                gradients[name].copy_(gradient[:, 0])
+
+    def _mean(self, sums: Tensor, *, positions: int) -> Tensor:
+        """Returns (K, B, 1, C), for each channel the mean over its group, of sums (K, B, 1, C) over positions."""
+        channels = sums.shape[3]
+        grouped = sums.view(*sums.shape[:2], self._groups, -1)
+        means = grouped.sum(dim=3, keepdim=True) / (positions * grouped.shape[3])
+        return means.expand(-1, -1, -1, channels // self._groups).reshape(*sums.shape[:2], 1, channels)
 
 
 def norm_rows(module: nn.Module, name: str, *, trained: Collection[str], is_spatial: bool) -> NormRows | None:

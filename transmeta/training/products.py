@@ -8,20 +8,25 @@ Letters: K members, N examples of a split, B of them, P positions (pixels; 1 in 
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from transmeta.core.model import ModelCard
 from transmeta.training.additions import AdapterLayer, LoraLayer
 from transmeta.training.heads import head_logits, write_head_gradients
 from transmeta.training.inputs import Inputs
 from transmeta.training.norm_rows import NormRows, norm_rows
-from transmeta.training.staged import StagedModel
+from transmeta.training.staged import StagedModel, prepare
+from transmeta.training.winograd import OUTPUTS, Winograd, fits, tiles_of
 
 PATCH_BYTES: Final = 128 * 2**20
 """Most memory for the patches of one split; where they are larger, they are cut out at every access."""
+
+BLOCK_BYTES: Final = 2**22
+"""Outputs of a layer that an evaluation makes at a time: of so many members as this allows."""
 
 Weights = Mapping[str, Tensor]
 
@@ -120,7 +125,7 @@ class Rectifier:
         return before
 
 
-Layer = LinearMap | NormRows | Rectifier
+Layer = LinearMap | NormRows | Rectifier | Winograd
 
 
 @final
@@ -139,6 +144,7 @@ class Products:
         self._layers = tuple(layers)
         self._cut_out = cut_out
         self._known = known
+        self._spread = OUTPUTS if isinstance(layers[0], Winograd) else 1
 
     @torch.no_grad()
     def read(self, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -151,8 +157,21 @@ class Products:
 
     @torch.no_grad()
     def logits(self, x: Tensor, known: Tensor | None, weights: Weights) -> Tensor:
-        """Returns (K, C, B) for patches (K or 1, B, P, I)."""
-        return self._run(x, known, weights)[0]
+        """Returns (K, C, B) for patches (K or 1, B, P, I); some members at a time, as many as a cache holds."""
+        members, _, features = weights["head.weight"].shape
+        bytes_of_one = x.shape[1] * x.shape[2] * self._spread * features * x.element_size()
+        size = max(1, BLOCK_BYTES // bytes_of_one)
+        blocks = [slice(begin, begin + size) for begin in range(0, members, size)]
+        return torch.cat(
+            [
+                self._run(
+                    _own(x, block),
+                    None if known is None else _own(known, block),
+                    {name: value[block] for name, value in weights.items()},
+                ).logits
+                for block in blocks
+            ]
+        )
 
     @torch.no_grad()
     def differentiate(
@@ -169,19 +188,16 @@ class Products:
         Args:
             slope_of: from logits to the gradient of the loss with respect to them, both (K, C, B).
         """
-        logits, features, saved = self._run(x, known, weights)
-        slope = slope_of(logits)
-        write_head_gradients(slope, features, gradients["head.weight"], gradients["head.bias"])
-        positions = saved[0][0].shape[1] // slope.shape[2]
+        passed = self._run(x, known, weights)
+        slope, positions = slope_of(passed.logits), passed.positions
+        write_head_gradients(slope, passed.features, gradients["head.weight"], gradients["head.bias"])
         slope = torch.bmm(slope.transpose(1, 2), weights["head.weight"])[:, :, None]
         if positions > 1:
             slope = (slope / positions).expand(-1, -1, positions, -1)
         for index, layer in reversed([*enumerate(self._layers)]):
-            slope = layer.backward(slope, saved[index], weights, gradients, is_first=index == 0)
+            slope = layer.backward(slope, passed.saved[index], weights, gradients, is_first=index == 0)
 
-    def _run(
-        self, x: Tensor, known: Tensor | None, weights: Weights
-    ) -> tuple[Tensor, Tensor, Sequence[Sequence[Tensor]]]:
+    def _run(self, x: Tensor, known: Tensor | None, weights: Weights) -> "_Pass":
         saved: list[Sequence[Tensor]] = []
         for index, layer in enumerate(self._layers):
             x, kept = layer.forward(x, weights, known=known if index == 0 else None)
@@ -189,7 +205,16 @@ class Products:
         features = x[:, :, 0] if x.shape[2] == 1 else x.mean(dim=2)
         weight, bias = weights["head.weight"], weights["head.bias"]
         features = features.expand(len(weight), -1, -1)
-        return head_logits(features, weight, bias), features, saved
+        return _Pass(head_logits(features, weight, bias), features=features, positions=x.shape[2], saved=saved)
+
+
+class _Pass(NamedTuple):
+    """What a pass forward made: logits (K, C, B), the means (K, B, O) over positions, and what each layer saved."""
+
+    logits: Tensor
+    features: Tensor
+    positions: int
+    saved: Sequence[Sequence[Tensor]]
 
 
 @final
@@ -221,10 +246,11 @@ class PatchInputs:
         return patches[index], None if known is None else known[index]
 
 
-def as_products(model: StagedModel, *, start: int, trained: Collection[str]) -> Products | None:
+def as_products(model: StagedModel, *, card: ModelCard, start: int, trained: Collection[str]) -> Products | None:
     """Returns stages `start` and later as products, or None if there is something among them that is not.
 
     Args:
+        card: says which inputs the first stage takes.
         trained: names of the parameters that each member has of its own; all others are shared and frozen.
     """
     if model.side is not None or start >= len(model.stages):
@@ -250,7 +276,24 @@ def as_products(model: StagedModel, *, start: int, trained: Collection[str]) -> 
         layers.append(layer)
     if not is_spatial:
         return Products(layers, cut_out=_as_row, known=None)
+    if f"{first_name}.weight" in trained and isinstance(first, nn.Conv2d) and _is_filtered(first, model, card, start):
+        padding = _padding(first)
+        rest = layers[1:]
+        return Products(
+            [Winograd(weight=f"{first_name}.weight"), *rest], cut_out=lambda x: tiles_of(x, padding=padding), known=None
+        )
     return Products(layers, cut_out=_patches(first), known=_frozen_part(first, first_name, trained=trained))
+
+
+def _is_filtered(convolution: nn.Conv2d, model: StagedModel, card: ModelCard, start: int) -> bool:
+    """Whether minimal filtering is for this convolution: on a CPU, where many small operations cost little."""
+    weight = convolution.weight
+    if weight.device.type != "cpu":
+        return False
+    one = prepare(torch.zeros((1, *card.input_shape), dtype=torch.uint8), card=card).to(weight.dtype)
+    with torch.no_grad():
+        height, width = model.run(one, start=0, stop=start).shape[2:]
+    return fits(convolution, height=height, width=width)
 
 
 def _parts(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
@@ -323,10 +366,14 @@ def _patches(module: nn.Module) -> Callable[[Tensor], Tensor]:
     if isinstance(module, AdapterLayer):
         margins, stride = module.margins, base.stride
         return lambda x: _unfolded(functional.pad(x, margins), kernel=(1, 1), stride=stride)
-    padding = base.padding
-    assert not isinstance(padding, str)
+    padding = _padding(base)
     kernel, stride, dilation = base.kernel_size, base.stride, base.dilation
     return lambda x: _unfolded(x, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
+
+
+def _padding(convolution: nn.Conv2d) -> tuple[int, ...]:
+    assert not isinstance(convolution.padding, str)
+    return convolution.padding
 
 
 def _unfolded(
@@ -343,6 +390,11 @@ def _unfolded(
 
 def _as_row(x: Tensor) -> Tensor:
     return x[:, None]
+
+
+def _own(inputs: Tensor, rows: slice) -> Tensor:
+    """Returns the inputs of the members at `rows`, which all of them may share."""
+    return inputs if len(inputs) == 1 else inputs[rows]
 
 
 def _sum(a: Tensor | None, b: Tensor) -> Tensor:

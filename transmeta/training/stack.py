@@ -54,6 +54,7 @@ class Stack:
         self._classes = torch.tensor([member.planned.class_count for member in members])
         self._products = as_products(
             members[0].planned.model,
+            card=members[0].planned.card,
             start=self._stage_count if self._plan.cut is None else self._plan.cut,
             trained=self._optimiser.parameters.keys(),
         )

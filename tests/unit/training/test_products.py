@@ -39,6 +39,7 @@ ON_IMAGES = {
     "low rank": TransferPlan(trainable=(), optimiser=RATE, additions=(Lora(rank=2, scale=3.0, cut=1),)),
     "shifted": TransferPlan(trainable=(1,), optimiser=RATE, augment_shift=1),
 }
+ON_TILES = {name: ON_IMAGES[name] for name in ("last block", "last block, penalised", "shifted")}
 ON_TABLES = {
     "all": TransferPlan(trainable=(0, 1), optimiser=RATE),
     "second": TransferPlan(trainable=(1,), optimiser=RATE),
@@ -49,13 +50,18 @@ ON_TABLES = {
 }
 
 
-def image_model() -> StagedModel:
-    """Two convolutions of 4 and 8 channels."""
+def image_model(*, stride: int = 2) -> StagedModel:
+    """Two convolutions of 4 and 8 channels, the second with that stride."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         first = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), SafeGroupNorm(2, 4), nn.ReLU())
-        second = nn.Sequential(nn.Conv2d(4, 8, 3, stride=2, padding=1, bias=False), SafeGroupNorm(2, 8), nn.ReLU())
+        second = nn.Sequential(nn.Conv2d(4, 8, 3, stride=stride, padding=1, bias=False), SafeGroupNorm(2, 8), nn.ReLU())
         return StagedModel([first, second], feature_count=8, class_count=1)
+
+
+def tile_model() -> StagedModel:
+    """The same, the second read in tiles."""
+    return image_model(stride=1)
 
 
 def table_model() -> StagedModel:
@@ -82,6 +88,7 @@ def table_data(count: int = 12) -> TaskData:
 
 CASES = {
     **{f"images: {name}": (plan, IMAGES, image_model, image_data) for name, plan in ON_IMAGES.items()},
+    **{f"tiles: {name}": (plan, IMAGES, tile_model, image_data) for name, plan in ON_TILES.items()},
     **{f"tables: {name}": (plan, TABLES, table_model, table_data) for name, plan in ON_TABLES.items()},
 }
 
@@ -136,7 +143,7 @@ def test_members_end_with_the_weights_of_their_fits_alone(name, seeds):
         expected.append(weights(fit))
     made = [planned_of(plan, card, make, seed=seed, rate=1.0 + k) for k, seed in enumerate(seeds)]
     trained = dict(made[0].trained_values())
-    assert as_products(made[0].model, start=plan.cut, trained=trained) is not None
+    assert as_products(made[0].model, card=card, start=plan.cut, trained=trained) is not None
 
     stack = Stack([member_of(one, data, seed=seed) for one, seed in zip(made, seeds, strict=True)])
     states = end_of(stack)
@@ -172,4 +179,14 @@ def test_patches_that_would_be_too_large_are_cut_out_at_every_access(monkeypatch
 def test_what_is_not_all_products_is_none(plan, start):
     made = planned_of(plan, IMAGES, image_model, seed=0)
 
-    assert as_products(made.model, start=start, trained=made.trained_values().keys()) is None
+    assert as_products(made.model, card=IMAGES, start=start, trained=made.trained_values().keys()) is None
+
+
+@pytest.mark.parametrize(("make", "width"), [(tile_model, 16 * 4), (image_model, 9 * 4)], ids=["tiles", "patches"])
+def test_a_block_of_plain_convolutions_is_read_in_tiles(make, width):
+    made = planned_of(ON_IMAGES["last block"], IMAGES, make, seed=0)
+
+    found = as_products(made.model, card=IMAGES, start=1, trained=made.trained_values().keys())
+
+    assert found is not None
+    assert found.read(torch.zeros(2, 4, 6, 6, dtype=torch.float64))[0].shape[-1] == width
