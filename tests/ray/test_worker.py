@@ -4,6 +4,7 @@ import odd_units
 import pytest
 
 from transmeta.core import codec
+from transmeta.core.trial import TrialStatus
 from transmeta.errors import InputError
 from transmeta.execution.ray import worker as worker_module
 from transmeta.execution.ray.worker import Answer, Errand, Stops, UnitWorker
@@ -40,11 +41,12 @@ def test_a_step_ends_at_a_rung_and_the_next_one_goes_on_from_there(worker, envir
     second = read(worker.go_on(7, GO_ON))
 
     assert first.measurements[-1].measurement.reaches(1 / 3)
-    assert (first.is_done, first.results) == (False, ())
+    assert (first.is_done, first.ended) == (False, ())
     assert second.is_done
     assert second.measurements[0].measurement.progress_before == first.measurements[-1].measurement.progress
-    assert [result.spec for result in second.results] == [probe()]
-    assert second.results[0].curve == ()
+    (result,) = second.as_step([probe()]).results
+    assert (result.spec, result.status, result.curve) == (probe(), TrialStatus.COMPLETED, ())
+    assert result.score == second.measurements[-1].measurement.value
     assert worker.forget() == 0
 
 
@@ -65,9 +67,10 @@ def test_units_are_kept_apart_by_their_tickets_and_members_by_their_ids(worker, 
     ended = read(worker.go_on(1, codec.dumps(Stops(trials=(specs[0].id,)))))
     other = read(worker.go_on(2, GO_ON))
 
-    assert {result.spec.seed: result.status.value for result in ended.results} == {0: "stopped", 1: "completed"}
+    results = ended.as_step(specs).results
+    assert {result.spec.seed: result.status.value for result in results} == {0: "stopped", 1: "completed"}
     assert {shown.trial for shown in ended.measurements} == {specs[1].id}
-    assert [result.spec.seed for result in other.results] == [2]
+    assert [one.trial for one in other.ended] == [probe(seed=2).id]
 
 
 def test_a_unit_that_raises_is_dropped_and_the_others_stay(worker, environment):

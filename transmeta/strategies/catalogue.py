@@ -1,5 +1,6 @@
 """The strategies that are installed, and specs of them: by default, at random, around another."""
 
+import functools
 import random
 from collections.abc import Mapping, Sequence
 from typing import final
@@ -28,10 +29,15 @@ def find_strategy(name: str) -> Strategy:
     """
     if name not in strategy_names():
         raise UnknownNameError("strategy", name=name, known=strategy_names())
-    strategy = plugins.load(plugins.STRATEGIES, name=name)
-    if not isinstance(strategy, Strategy):
-        raise TypeError(f"the plug-in {name!r} is a {type(strategy).__name__}, not a Strategy; give it what it lacks")
-    return strategy
+    return _checked(plugins.load(plugins.STRATEGIES, name=name), name)
+
+
+@functools.lru_cache(maxsize=256)
+def _checked(plugin: object, name: str) -> Strategy:
+    """Returns the plug-in; to look for all that a strategy has takes a while, and one is asked for with every trial."""
+    if not isinstance(plugin, Strategy):
+        raise TypeError(f"the plug-in {name!r} is a {type(plugin).__name__}, not a Strategy; give it what it lacks")
+    return plugin
 
 
 def default_spec(name: str, card: ModelCard) -> StrategySpec:

@@ -227,12 +227,15 @@ def _check(parameter: Numeric | Categorical, value: ParamValue, *, where: str) -
             raise ConfigError(f"{where}: {name} = {value!r} is not one of {choices}; give one of these")
         return value
     kind = "a whole number" if parameter.is_integer else "a number"
-    wanted = f"give {kind} from {parameter.low:g} to {parameter.high:g}"
     if isinstance(value, bool | str) or (parameter.is_integer and isinstance(value, float)):
-        raise ConfigError(f"{where}: {name} = {value!r} is not {kind}; {wanted}")
+        raise ConfigError(f"{where}: {name} = {value!r} is not {kind}; {_wanted(parameter, kind)}")
     if not math.isfinite(value) or not parameter.low <= value <= parameter.high:
-        raise ConfigError(f"{where}: {name} = {value!r} is out of range; {wanted}")
+        raise ConfigError(f"{where}: {name} = {value!r} is out of range; {_wanted(parameter, kind)}")
     return value if parameter.is_integer else float(value)
+
+
+def _wanted(parameter: Numeric, kind: str) -> str:
+    return f"give {kind} from {parameter.low:g} to {parameter.high:g}"
 
 
 def _default(parameter: Numeric | Categorical) -> ParamValue:

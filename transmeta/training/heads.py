@@ -36,11 +36,14 @@ def write_head_gradients(slope: Tensor, x: Tensor, weight: Tensor, bias: Tensor,
         x, runs: as in `head_logits`; (1, B, F) for what all share, too.
     """
     torch.sum(slope, dim=2, out=bias)
-    if runs:
-        for run, shared in zip(runs, x, strict=True):
-            weight[run].copy_((slope[run].flatten(0, 1) @ shared).view_as(weight[run]))
-    else:
+    if not runs:
         weight.copy_(torch.bmm(slope, x.expand(len(slope), -1, -1)))
+        return
+    own = weight if weight.is_contiguous() else torch.empty_like(weight, memory_format=torch.contiguous_format)
+    for run, shared in zip(runs, x, strict=True):
+        torch.mm(slope[run].flatten(0, 1), shared, out=own[run].flatten(0, 1))
+    if own is not weight:
+        weight.copy_(own)
 
 
 def loss_and_slope(logits: Tensor, labels: Tensor, *, shares: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ FILE: Final = "costs.json"
 MARGIN: Final = 0.87
 """A stack has to be faster by more than the noise of a measurement; waiting for that loses 1.15 times at most."""
 
-STEPS: Final = 3
+STEPS: Final = 4
 """Raised whenever a stack's step is made another way: what was measured before is measured again."""
 
 logger = logging.getLogger(__name__)

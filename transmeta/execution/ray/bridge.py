@@ -88,9 +88,9 @@ class Bridge:
     def report(self, tune_id: str, result: Mapping[str, str]) -> None:
         """Shows the search a step of a unit, and leaves its verdicts for the worker."""
         answer = codec.loads(Answer, result[ANSWER])
-        results, stops = self._dispatch.absorb(
-            self._open[tune_id], answer.as_step(), is_done=answer.is_done, busy_s=answer.busy_s
-        )
+        assignment = self._open[tune_id]
+        step = answer.as_step(assignment.running)
+        results, stops = self._dispatch.absorb(assignment, step, is_done=answer.is_done, busy_s=answer.busy_s)
         if stops and not answer.is_done:
             self._post(tune_id, codec.dumps(Stops(trials=tuple(stops))))
         if answer.is_done:

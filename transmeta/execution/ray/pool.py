@@ -174,9 +174,8 @@ class PoolExecutor:
         answer = reply.answer
         if answer.refusal is not None:
             return ()
-        results, stops = dispatch.absorb(
-            reply.assignment, answer.as_step(), is_done=answer.is_done, busy_s=answer.busy_s
-        )
+        step = answer.as_step(reply.assignment.running)
+        results, stops = dispatch.absorb(reply.assignment, step, is_done=answer.is_done, busy_s=answer.busy_s)
         if not answer.is_done:
             self._crew.go_on(reply, stops=codec.dumps(Stops(trials=tuple(stops))))
         return results

@@ -14,7 +14,7 @@ from typing import Final, Protocol, cast, final
 import torch
 
 from transmeta.core import codec
-from transmeta.core.trial import STOPPED_BY_SEARCH, Measurement, TrialId, TrialResult
+from transmeta.core.trial import STOPPED_BY_SEARCH, Measurement, TrialId, TrialResult, TrialSpec, TrialStatus
 from transmeta.errors import InputError, UnsafeFileError
 from transmeta.trials.environment import Environment
 from transmeta.trials.run import THREADS
@@ -68,24 +68,51 @@ class Shown:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How the trial whose id is `trial` ended: its result but for the spec, which is known, and the curve, as shown."""
+
+    trial: str
+    status: TrialStatus
+    score: float | None
+    test_score: float | None
+    cost_s: float
+    wall_s: float
+    parameter_count: int
+    reason: str
+    checkpoint: str | None
+
+    @classmethod
+    def of(cls, result: TrialResult) -> "Ended":
+        """Returns what has to be said of a result."""
+        rest = {field.name: getattr(result, field.name) for field in dataclasses.fields(cls) if field.name != "trial"}
+        return cls(trial=result.spec.id, **rest)
+
+    def as_result(self, spec: TrialSpec) -> TrialResult:
+        """Returns the result of `spec`, without its curve."""
+        rest = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "trial"}
+        return TrialResult(spec=spec, **rest)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a unit showed in one step.
 
     Attributes:
         busy_s: wall seconds that the step took.
-        results: without their curves, which were shown.
     """
 
     is_done: bool
     busy_s: float
     measurements: tuple[Shown, ...] = ()
-    results: tuple[TrialResult, ...] = ()
+    ended: tuple[Ended, ...] = ()
     refusal: Refusal | None = None
 
-    def as_step(self) -> UnitStep:
-        """Returns what the members showed and how they ended."""
+    def as_step(self, members: Sequence[TrialSpec]) -> UnitStep:
+        """Returns what the unit's `members` showed, and the results, without their curves, of those that ended."""
+        specs = {spec.id: spec for spec in members}
         shown = [MemberMeasurement(trial=TrialId(one.trial), measurement=one.measurement) for one in self.measurements]
-        return UnitStep(measurements=tuple(shown), results=self.results)
+        results = [one.as_result(specs[TrialId(one.trial)]) for one in self.ended]
+        return UnitStep(measurements=tuple(shown), results=tuple(results))
 
 
 class Opener(Protocol):
@@ -167,6 +194,6 @@ class UnitWorker:
             is_done=unit.is_done,
             busy_s=round(busy_s, 6),
             measurements=tuple(measurements),
-            results=tuple(dataclasses.replace(result, curve=()) for result in results),
+            ended=tuple(Ended.of(result) for result in results),
         )
         return codec.dumps(answer)
