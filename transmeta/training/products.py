@@ -14,117 +14,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from transmeta.core.model import ModelCard
 from transmeta.training.additions import AdapterLayer, LoraLayer
 from transmeta.training.heads import head_logits, write_head_gradients
 from transmeta.training.inputs import Inputs
+from transmeta.training.linear_map import LinearMap, Rectifier
 from transmeta.training.norm_rows import NormRows, norm_rows
-from transmeta.training.staged import StagedModel, prepare
+from transmeta.training.planned import PlannedModel
+from transmeta.training.staged import prepare
 from transmeta.training.winograd import OUTPUTS, Winograd, fits, tiles_of
 
 PATCH_BYTES: Final = 128 * 2**20
 """Most memory for the patches of one split; where they are larger, they are cut out at every access."""
-
 BLOCK_BYTES: Final = 2**22
 """Outputs of a layer that an evaluation makes at a time: of so many members as this allows."""
 
 Weights = Mapping[str, Tensor]
-
-
-@final
-class LinearMap:
-    """x·Wᵀ + b, with any of: weights of each member, weights that all share, a low-rank update of each member's.
-
-    Args:
-        weight, bias: names of the members' own; None for none.
-        shared, shared_bias: frozen (O, I) and (O,); None for none, or where their output is known ahead.
-        down, up: names of the low-rank update; None for none.
-        gain: of that update.
-    """
-
-    def __init__(
-        self,
-        *,
-        weight: str | None = None,
-        bias: str | None = None,
-        shared: Tensor | None = None,
-        shared_bias: Tensor | None = None,
-        low_rank: tuple[str, str] | None = None,
-        gain: float = 1.0,
-    ) -> None:
-        self._weight, self._bias = weight, bias
-        self._shared, self._shared_bias = shared, shared_bias
-        self._low_rank, self._gain = low_rank, gain
-
-    def forward(self, x: Tensor, weights: Weights, *, known: Tensor | None) -> tuple[Tensor, Sequence[Tensor]]:
-        """Returns the outputs (K, B, P, O) and what `backward` needs.
-
-        Args:
-            x: (K, B, P, I), or (1, B, P, I) that all members share.
-            known: (K or 1, B, P, O) to be added.
-        """
-        rows = x.flatten(1, 2)
-        saved: list[Tensor] = [rows]
-        y: Tensor | None = None
-        if self._shared is not None:
-            y = _sum(y, functional.linear(rows, self._shared, self._shared_bias))
-        if self._weight is not None:
-            w = weights[self._weight].flatten(2).transpose(1, 2)
-            y = _sum(y, torch.bmm(rows.expand(len(w), -1, -1), w))
-        if self._low_rank is not None:
-            down, up = (weights[name].flatten(2) for name in self._low_rank)
-            low = torch.bmm(rows.expand(len(down), -1, -1), down.transpose(1, 2)).mul_(self._gain)
-            saved.append(low)
-            y = _sum(y, torch.bmm(low, up.transpose(1, 2)))
-        if self._bias is not None:
-            y = _sum(y, weights[self._bias][:, None])
-        if known is not None:
-            y = known.flatten(1, 2) if y is None else y.add_(known.flatten(1, 2))
-        assert y is not None
-        return y.view(len(y), *x.shape[1:3], -1), saved
-
-    def backward(
-        self, slope: Tensor, saved: Sequence[Tensor], weights: Weights, gradients: Weights, *, is_first: bool
-    ) -> Tensor:
-        """Writes the gradients of the members' weights; returns the slope of the inputs, of no use if `is_first`."""
-        rows, out = saved[0], slope.flatten(1, 2)
-        before: Tensor | None = None
-        if self._bias is not None:
-            gradients[self._bias].copy_(out.sum(dim=1))
-        if self._weight is not None:
-            _write(gradients[self._weight], out.transpose(1, 2), rows)
-            if not is_first:
-                before = _sum(before, torch.bmm(out, weights[self._weight].flatten(2)))
-        if self._low_rank is not None:
-            down, up = self._low_rank
-            _write(gradients[up], out.transpose(1, 2), saved[1])
-            low = torch.bmm(out, weights[up].flatten(2)).mul_(self._gain)
-            _write(gradients[down], low.transpose(1, 2), rows)
-            if not is_first:
-                before = _sum(before, torch.bmm(low, weights[down].flatten(2)))
-        if self._shared is not None and not is_first:
-            before = _sum(before, out @ self._shared)
-        return slope if before is None else before.view(len(before), *slope.shape[1:3], -1)
-
-
-@final
-class Rectifier:
-    """max(x, 0)."""
-
-    def forward(self, x: Tensor, weights: Weights, *, known: Tensor | None) -> tuple[Tensor, Sequence[Tensor]]:
-        """Returns the outputs and what `backward` needs."""
-        assert known is None
-        y = x.relu()
-        return y, (y,)
-
-    def backward(
-        self, slope: Tensor, saved: Sequence[Tensor], weights: Weights, gradients: Weights, *, is_first: bool
-    ) -> Tensor:
-        """Returns the slope of the inputs."""
-        before: Tensor = torch.ops.aten.threshold_backward(slope, saved[0], 0)
-        return before
-
-
 Layer = LinearMap | NormRows | Rectifier | Winograd
 
 
@@ -246,13 +150,13 @@ class PatchInputs:
         return patches[index], None if known is None else known[index]
 
 
-def as_products(model: StagedModel, *, card: ModelCard, start: int, trained: Collection[str]) -> Products | None:
+def as_products(planned: PlannedModel, *, start: int, trained: Collection[str]) -> Products | None:
     """Returns stages `start` and later as products, or None if there is something among them that is not.
 
     Args:
-        card: says which inputs the first stage takes.
         trained: names of the parameters that each member has of its own; all others are shared and frozen.
     """
+    model = planned.model
     if model.side is not None or start >= len(model.stages):
         return None
     found = [
@@ -276,23 +180,21 @@ def as_products(model: StagedModel, *, card: ModelCard, start: int, trained: Col
         layers.append(layer)
     if not is_spatial:
         return Products(layers, cut_out=_as_row, known=None)
-    if f"{first_name}.weight" in trained and isinstance(first, nn.Conv2d) and _is_filtered(first, model, card, start):
-        padding = _padding(first)
-        rest = layers[1:]
-        return Products(
-            [Winograd(weight=f"{first_name}.weight"), *rest], cut_out=lambda x: tiles_of(x, padding=padding), known=None
-        )
+    own_weight = f"{first_name}.weight"
+    if own_weight in trained and isinstance(first, nn.Conv2d) and _is_filtered(first, planned, start=start):
+        layers[0], padding = Winograd(weight=own_weight), _padding(first)
+        return Products(layers, cut_out=lambda x: tiles_of(x, padding=padding), known=None)
     return Products(layers, cut_out=_patches(first), known=_frozen_part(first, first_name, trained=trained))
 
 
-def _is_filtered(convolution: nn.Conv2d, model: StagedModel, card: ModelCard, start: int) -> bool:
+def _is_filtered(convolution: nn.Conv2d, planned: PlannedModel, *, start: int) -> bool:
     """Whether minimal filtering is for this convolution: on a CPU, where many small operations cost little."""
-    weight = convolution.weight
+    card, weight = planned.card, convolution.weight
     if weight.device.type != "cpu":
         return False
     one = prepare(torch.zeros((1, *card.input_shape), dtype=torch.uint8), card=card).to(weight.dtype)
     with torch.no_grad():
-        height, width = model.run(one, start=0, stop=start).shape[2:]
+        height, width = planned.model.run(one, start=0, stop=start).shape[2:]
     return fits(convolution, height=height, width=width)
 
 
@@ -395,14 +297,3 @@ def _as_row(x: Tensor) -> Tensor:
 def _own(inputs: Tensor, rows: slice) -> Tensor:
     """Returns the inputs of the members at `rows`, which all of them may share."""
     return inputs if len(inputs) == 1 else inputs[rows]
-
-
-def _sum(a: Tensor | None, b: Tensor) -> Tensor:
-    if a is None:
-        return b
-    return a + b if len(a) < len(b) else a.add_(b)
-
-
-def _write(gradient: Tensor, out: Tensor, rows: Tensor) -> None:
-    """Writes the products (K, O, I) of out (K, O, rows) and rows (K or 1, rows, I) to a gradient of their size."""
-    gradient.copy_(torch.bmm(out, rows.expand(len(out), -1, -1)).view(gradient.shape))

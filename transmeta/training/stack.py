@@ -53,8 +53,7 @@ class Stack:
         self._anchors = {name: self._optimiser.parameters[name].detach().clone() for name in penalised}
         self._classes = torch.tensor([member.planned.class_count for member in members])
         self._products = as_products(
-            members[0].planned.model,
-            card=members[0].planned.card,
+            members[0].planned,
             start=self._stage_count if self._plan.cut is None else self._plan.cut,
             trained=self._optimiser.parameters.keys(),
         )

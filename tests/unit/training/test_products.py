@@ -143,7 +143,7 @@ def test_members_end_with_the_weights_of_their_fits_alone(name, seeds):
         expected.append(weights(fit))
     made = [planned_of(plan, card, make, seed=seed, rate=1.0 + k) for k, seed in enumerate(seeds)]
     trained = dict(made[0].trained_values())
-    assert as_products(made[0].model, card=card, start=plan.cut, trained=trained) is not None
+    assert as_products(made[0], start=plan.cut, trained=trained) is not None
 
     stack = Stack([member_of(one, data, seed=seed) for one, seed in zip(made, seeds, strict=True)])
     states = end_of(stack)
@@ -179,14 +179,14 @@ def test_patches_that_would_be_too_large_are_cut_out_at_every_access(monkeypatch
 def test_what_is_not_all_products_is_none(plan, start):
     made = planned_of(plan, IMAGES, image_model, seed=0)
 
-    assert as_products(made.model, card=IMAGES, start=start, trained=made.trained_values().keys()) is None
+    assert as_products(made, start=start, trained=made.trained_values().keys()) is None
 
 
 @pytest.mark.parametrize(("make", "width"), [(tile_model, 16 * 4), (image_model, 9 * 4)], ids=["tiles", "patches"])
 def test_a_block_of_plain_convolutions_is_read_in_tiles(make, width):
     made = planned_of(ON_IMAGES["last block"], IMAGES, make, seed=0)
 
-    found = as_products(made.model, card=IMAGES, start=1, trained=made.trained_values().keys())
+    found = as_products(made, start=1, trained=made.trained_values().keys())
 
     assert found is not None
     assert found.read(torch.zeros(2, 4, 6, 6, dtype=torch.float64))[0].shape[-1] == width
