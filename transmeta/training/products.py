@@ -61,10 +61,10 @@ class Products:
 
     @torch.no_grad()
     def logits(self, x: Tensor, known: Tensor | None, weights: Weights) -> Tensor:
-        """Returns (K, C, B) for patches (K or 1, B, P, I); some members at a time, as many as a cache holds."""
+        """Returns (K, C, B) for patches (K or 1, B, P, I); on a CPU of as many members at a time as its cache holds."""
         members, _, features = weights["head.weight"].shape
         bytes_of_one = x.shape[1] * x.shape[2] * self._spread * features * x.element_size()
-        size = max(1, BLOCK_BYTES // bytes_of_one)
+        size = max(1, BLOCK_BYTES // bytes_of_one) if x.device.type == "cpu" else members
         blocks = [slice(begin, begin + size) for begin in range(0, members, size)]
         return torch.cat(
             [
