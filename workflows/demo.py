@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final, final
 
 from rich.console import Console
-from rich.table import Table
 
 from transmeta import api
 from transmeta.config import load_config
@@ -42,6 +41,7 @@ from transmeta.tasks.catalogue import find_task
 from transmeta.training.files import write_atomically
 from transmeta.trials.source import SourceSpec
 from transmeta.workspace import Compute, ExecutorKind, Workspace, code_version
+from workflows.summary import HeldOut, Summary, show
 
 HERE: Final = Path(__file__).parent
 
@@ -72,7 +72,11 @@ class SourceConfig:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DemoConfig:
-    """The whole job; see demo.toml."""
+    """The whole job; see demo.toml.
+
+    Attributes:
+        note: what must be known to read the figures.
+    """
 
     workers: int
     strategies: tuple[str, ...]
@@ -84,6 +88,7 @@ class DemoConfig:
     training: tuple[str, ...]
     held_out: tuple[str, ...]
     sources: tuple[SourceConfig, ...]
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +158,9 @@ def main() -> None:
     _adapt(setting, console)
     summary = dataclasses.replace(summary, seconds=round(time.monotonic() - started_s, 1))
     write_atomically(options.out / "summary.json", json.dumps(codec.to_json(summary), indent=1).encode())
-    _show(summary, console)
+    show(summary, console)
+    if config.note:
+        console.print(config.note)
     console.print(f"written: {options.out / 'summary.json'}")
 
 
@@ -234,61 +241,12 @@ def _compared(report: RoundReport) -> str:
     return f"regret on left-out targets {report.gate.before:.3f} -> {report.gate.after:.3f}: {verdict}"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOut:
-    """Mean test scores on held-out targets; choices are made by validation scores, that of `oracle` by test scores.
-
-    Attributes:
-        scratch: training from scratch, with the numbers that were best on the training targets.
-        best_fixed: the one choice that was best on the training targets.
-        policy_1, policy_5: the learned policy after one trial and after five.
-        network_1: the network's own first pick, without the known targets beside it.
-        portfolio_5: the greedy portfolio after five trials, the rival of policy_5.
-        adaptive_1, adaptive_5: the adaptive portfolio, learned from the same trials, after one trial and after five.
-        gain: policy_1 − best_fixed, with the bounds of its 95 % bootstrap interval over data sets.
-    """
-
-    scratch: float
-    best_fixed: float
-    policy_1: float
-    policy_5: float
-    network_1: float
-    portfolio_5: float
-    adaptive_1: float
-    adaptive_5: float
-    oracle: float
-    gain: float
-    gain_low: float
-    gain_high: float
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """What the main job did and found; `summary.json`.
-
-    Attributes:
-        seconds: of wall time, of this call.
-        trials: completed or failed, in the store.
-        loss_initial, loss_final: expected regret of the network on left-out targets, with random and with learned θ.
-    """
-
-    seconds: float
-    sources: int
-    targets: int
-    strategies: int
-    trials: int
-    heldout: HeldOut
-    loss_initial: float | None
-    loss_final: float | None
-    commit: str
-    source_ids: tuple[str, ...]
-    held_out_targets: tuple[str, ...]
-    schema: int = 1
-
-
 def _evaluate(setting: Setting, policy: NetworkPolicy) -> Summary:
     known = setting.store.read(targets=[target.id for target in setting.training])
-    unseen = setting.store.read(targets=[target.id for target in setting.held_out])
+    pool = {arm.key for arm in setting.arms}
+    # the store of an earlier call also holds the trials of its last step, on the first of these targets
+    held_out = setting.store.read(targets=[target.id for target in setting.held_out])
+    unseen = [row for row in held_out if row.arm.key in pool]
     pretrained = tuple(card.id for card in setting.cards if card.is_pretrained)
     return Summary(
         seconds=0.0,
@@ -349,7 +307,8 @@ def _advise(setting: Setting, console: Console) -> None:
     console.print(f"\nadvice for {target.name}, which the policy has never seen:")
     for advice in api.recommend(target, count=3, workspace=setting.workspace):
         expected = "" if advice.predicted_score is None else f", expected {advice.predicted_score:.3f}"
-        console.print(f"  {advice.strategy} from {advice.source}{expected}")
+        numbers = ", ".join(f"{name} {value}" for name, value in advice.params.items())
+        console.print(f"  {advice.strategy} from {advice.source}{expected} ({numbers})")
 
 
 def _adapt(setting: Setting, console: Console) -> None:
@@ -364,35 +323,6 @@ def _adapt(setting: Setting, console: Console) -> None:
     console.print(
         f"adapted to {target.name} in 5 trials: {report.strategy} from {report.source}, "
         f"test accuracy {report.test_score:.3f}, model in {report.model_path}"
-    )
-
-
-def _show(summary: Summary, console: Console) -> None:
-    heldout = summary.heldout
-    table = Table(title=f"mean test accuracy on {len(summary.held_out_targets)} held-out targets")
-    table.add_column("choice")
-    table.add_column("accuracy", justify="right")
-    rows = (
-        ("from scratch", heldout.scratch),
-        ("best fixed choice", heldout.best_fixed),
-        ("learned policy, 1 trial", heldout.policy_1),
-        ("learned policy, 5 trials", heldout.policy_5),
-        ("(its network alone, 1 trial)", heldout.network_1),
-        ("(greedy portfolio, 5 trials)", heldout.portfolio_5),
-        ("(adaptive portfolio, 1 trial)", heldout.adaptive_1),
-        ("(adaptive portfolio, 5 trials)", heldout.adaptive_5),
-        ("oracle: best of all by test score", heldout.oracle),
-    )
-    for name, score in rows:
-        table.add_row(name, f"{score:.4f}")
-    console.print(table)
-    console.print(
-        f"gain of the policy's first pick over the best fixed choice: {heldout.gain:+.4f} "
-        f"(95 % interval {heldout.gain_low:+.4f} to {heldout.gain_high:+.4f})"
-    )
-    console.print(
-        f"{summary.trials} trials, {summary.sources} sources, {summary.targets} targets, "
-        f"{summary.strategies} strategies, {summary.seconds:.0f} s"
     )
 
 

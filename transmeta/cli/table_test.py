@@ -13,6 +13,8 @@ from transmeta.experiments.table_test.split import Split
 if TYPE_CHECKING:
     from transmeta.experiments.table_test.report import MethodFigures, TableReport
 
+MANY: Final = 40
+"""Targets from which on a replay is announced: it takes minutes."""
 PATIENCE_S: Final = 10.0
 """Seconds between two lines of progress."""
 COLUMNS: Final = (1, 3, 5, 10, 20)
@@ -58,6 +60,8 @@ def run_table_test(path: Path, asked: Asked, *, dry_run: bool) -> None:
 
             check_can_draw(asked.plots)
         table = read_table(path, configs=asked.configs)
+        if len(table.targets) >= MANY and not dry_run:
+            say(f"replaying {len(table.targets)} targets: to learn all methods takes some minutes (--methods: fewer)")
         result = None if dry_run else compare_on_table(table, comparison, name=path.name, on_fold=_Lines())
         for notice in result.report.notices if result is not None else ():
             say(f"notice: {notice}")

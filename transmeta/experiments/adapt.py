@@ -71,6 +71,8 @@ def search_target(
         raise NoValidTrialError(
             f"{target.name}: none of {len(inner.results)} trials gave a model "
             f"({'; '.join(reasons[:3]) or 'the budget ended first'}); give a larger budget"
+            if inner.results
+            else f"{target.name}: the budget was over before the first trial; give a larger one"
         )
     return Adaptation(best=best, results=inner.results)
 

@@ -87,7 +87,8 @@ def _packaged(name: str) -> tuple[str, Params]:
                 return provider, task.params
     if Path(name).is_dir():
         return _at_path(name, label=DEFAULT_LABEL)
-    raise UnknownNameError("task", name=name, known=[task.name for task in packaged_tasks()])
+    known = [task.name for task in packaged_tasks()]
+    raise UnknownNameError("task, file or folder", name=name, known=known)
 
 
 def _split_shots(name: str) -> tuple[str, int | None]:

@@ -46,7 +46,7 @@ def test_no_shots_are_refused():
 
 
 def test_an_unknown_name_gets_the_nearest_one():
-    with pytest.raises(UnknownNameError, match="unknown task 'glyphs-greek'; did you mean 'glyphs-gre"):
+    with pytest.raises(UnknownNameError, match="unknown task, file or folder 'glyphs-greek'; did you mean 'glyphs-gre"):
         find_task("glyphs-greek")
 
 

@@ -69,6 +69,7 @@ def _regress(points: Array, scores: Array, is_used: Flags, *, seed: int) -> Arra
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     rows, columns = np.nonzero(is_used)
+    points = points[:, ~np.isnan(points[columns]).all(axis=0)]  # a number that no tried configuration has says nothing
     if not points.shape[1]:
         return np.full(len(points), float(scores[rows, columns].mean()))
     trees = HistGradientBoostingRegressor(early_stopping=False, random_state=derive_seed(seed, "trees") % 2**32)

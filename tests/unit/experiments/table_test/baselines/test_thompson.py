@@ -78,3 +78,14 @@ def test_learning_takes_no_column_from_configurations_without_parameters() -> No
 
     assert design(known).shape == (60, 60)
     assert prior(known, seed=0)[0] == pytest.approx(np.zeros(60), abs=3.0)
+
+
+@pytest.mark.parametrize("rates", [(0.1, 0.2), (0.1, 0.1)], ids=["one number varies", "none does"])
+def test_numbers_that_do_not_vary_among_what_was_tried_are_left_out(rates) -> None:
+    params = ({"rate": rates[0]}, {"rate": rates[1]}, {"rank": 4}, {"rank": 8, "rate": 0.3})
+    values = finals([[1.0, 2.0, NAN, NAN], [2.0, 3.0, NAN, NAN]])
+    table = dataclasses.replace(values, params=params, failed=np.zeros((2, 4), dtype=np.bool_))
+
+    mean, _ = prior(Ground(table).curves([0, 1]), seed=0)
+
+    assert np.isfinite(mean).all()
