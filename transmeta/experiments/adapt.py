@@ -67,13 +67,7 @@ def search_target(
     run(search, bench=bench, features={target.id: features})
     best = best_of(inner.results)
     if best is None:
-        reasons = sorted({result.reason for result in inner.results if result.reason})
-        raise NoValidTrialError(
-            f"{target.name}: none of {len(inner.results)} trials gave a model "
-            f"({'; '.join(reasons[:3]) or 'the budget ended first'}); give a larger budget"
-            if inner.results
-            else f"{target.name}: the budget was over before the first trial; give a larger one"
-        )
+        raise NoValidTrialError(f"{target.name}: {_why_none(inner.results)}")
     return Adaptation(best=best, results=inner.results)
 
 
@@ -109,3 +103,14 @@ def check_budget(budget: Budget) -> None:
         raise InputError(f"a budget of {budget.trials} trials; give 1 or more")
     if budget.wall_s is not None and not 0 < budget.wall_s < float("inf"):
         raise InputError(f"a budget of {budget.wall_s:g} s; give a positive time such as 2m")
+
+
+def _why_none(results: Sequence[TrialResult]) -> str:
+    """Returns why none of `results` gave a model, and what to do."""
+    if not results:
+        return "the budget was over before the first trial; give a larger one"
+    reasons = sorted({result.reason for result in results if result.reason})
+    return (
+        f"none of {len(results)} trials gave a model "
+        f"({'; '.join(reasons[:3]) or 'the budget ended first'}); give a larger budget"
+    )

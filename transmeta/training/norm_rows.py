@@ -1,12 +1,13 @@
 """Layer and group norms over the members of a stack, differentiated in closed form; letters as in `products`."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
-Weights = Mapping[str, Tensor]
+from transmeta.training.linear_map import Weights
+
 Scale = str | Tensor
 """The name of the members' own, or what all of them share."""
 

@@ -7,7 +7,7 @@ make of these features is computed once too.
 Letters: K members, N examples of a split, B of them, P positions (pixels; 1 in a table), I inputs, O or C outputs.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final, NamedTuple, final
 
 import torch
@@ -17,18 +17,17 @@ from torch.nn import functional
 from transmeta.training.additions import AdapterLayer, LoraLayer
 from transmeta.training.heads import head_logits, write_head_gradients
 from transmeta.training.inputs import Inputs
-from transmeta.training.linear_map import LinearMap, Rectifier
+from transmeta.training.linear_map import LinearMap, Rectifier, Weights
 from transmeta.training.norm_rows import NormRows, norm_rows
 from transmeta.training.planned import PlannedModel
 from transmeta.training.staged import prepare
-from transmeta.training.winograd import OUTPUTS, Winograd, fits, tiles_of
+from transmeta.training.winograd import KERNEL, OUTPUTS, Winograd, fits, tiles_of
 
 PATCH_BYTES: Final = 128 * 2**20
 """Most memory for the patches of one split; where they are larger, they are cut out at every access."""
 BLOCK_BYTES: Final = 2**22
 """Outputs of a layer that an evaluation makes at a time: of so many members as this allows."""
 
-Weights = Mapping[str, Tensor]
 Layer = LinearMap | NormRows | Rectifier | Winograd
 
 
@@ -190,8 +189,8 @@ def as_products(planned: PlannedModel, *, start: int, trained: Collection[str]) 
 def _is_filtered(convolution: nn.Conv2d, planned: PlannedModel, *, start: int) -> bool:
     """Whether minimal filtering is for this convolution: on a CPU, where many small operations cost little."""
     card, weight = planned.card, convolution.weight
-    if weight.device.type != "cpu":
-        return False
+    if weight.device.type != "cpu" or convolution.kernel_size != KERNEL:
+        return False  # known without running the stages before
     one = prepare(torch.zeros((1, *card.input_shape), dtype=torch.uint8), card=card).to(weight.dtype)
     with torch.no_grad():
         height, width = planned.model.run(one, start=0, stop=start).shape[2:]

@@ -7,15 +7,16 @@ their side, Bᵀ d B, is computed once for a whole split.
 Other letters: K members, B examples, T tiles of an example, C inputs, O outputs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Weights = Mapping[str, Tensor]
+from transmeta.training.linear_map import Weights
 
+KERNEL: Final = (3, 3)
 TILE: Final = 4
 STRIDE: Final = 2
 OUTPUTS: Final = 4
@@ -87,7 +88,7 @@ def fits(convolution: nn.Conv2d, *, height: int, width: int) -> bool:
     """Whether a convolution over images of that size can be run so: 3×3, one by one, an even number of outputs."""
     padding = convolution.padding
     assert not isinstance(padding, str)
-    is_plain = convolution.kernel_size == (3, 3) and convolution.stride == (1, 1) and convolution.dilation == (1, 1)
+    is_plain = convolution.kernel_size == KERNEL and convolution.stride == (1, 1) and convolution.dilation == (1, 1)
     sides = (height + 2 * padding[0] - 2, width + 2 * padding[1] - 2)
     return is_plain and convolution.bias is None and all(side > 0 and side % STRIDE == 0 for side in sides)
 

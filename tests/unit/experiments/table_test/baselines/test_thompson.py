@@ -80,8 +80,8 @@ def test_learning_takes_no_column_from_configurations_without_parameters() -> No
     assert prior(known, seed=0)[0] == pytest.approx(np.zeros(60), abs=3.0)
 
 
-@pytest.mark.parametrize("rates", [(0.1, 0.2), (0.1, 0.1)], ids=["one number varies", "none does"])
-def test_numbers_that_do_not_vary_among_what_was_tried_are_left_out(rates) -> None:
+@pytest.mark.parametrize("rates", [(0.1, 0.2), (0.1, 0.1)], ids=["the other varies", "the other does not"])
+def test_a_number_that_no_tried_configuration_has_is_left_out(rates) -> None:
     params = ({"rate": rates[0]}, {"rate": rates[1]}, {"rank": 4}, {"rank": 8, "rate": 0.3})
     values = finals([[1.0, 2.0, NAN, NAN], [2.0, 3.0, NAN, NAN]])
     table = dataclasses.replace(values, params=params, failed=np.zeros((2, 4), dtype=np.bool_))
