@@ -11,6 +11,7 @@ from typing import Final, final
 import numpy as np
 from scipy.stats import t as student_t
 
+from transmeta.policies.adaptive.costs import ExpectedCost
 from transmeta.policies.adaptive.posterior import Beliefs
 from transmeta.policies.adaptive.protocol import Array, Flags, Indices
 from transmeta.policies.adaptive.rows import Rows
@@ -142,7 +143,9 @@ def replay(case: Case, knobs: Knobs, *, evaluations: int) -> Array:
     session = case.session(
         knobs,
         columns=np.arange(len(case.steps)),
-        spending=Spending(cumulative=shares, budget=float(evaluations), cost=shares[:, -1], is_actual=False),
+        spending=Spending(
+            cumulative=shares, budget=float(evaluations), cost=ExpectedCost.certain(shares[:, -1]), is_actual=False
+        ),
     )
     reached: dict[int, tuple[float, float]] = {}
     regrets = np.full(evaluations, WORST)

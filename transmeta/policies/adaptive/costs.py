@@ -1,8 +1,9 @@
 """What a configuration costs on the present target: an effect of the configuration times one of the target.
 
-log cost = configuration + target + configuration × features + noise: alternating means, then ridge regressions of the
-target's effect and of what is left of each configuration on the target's features; corrected by what the trials so far
-have cost. Letters: T known targets, C configurations, F features.
+log cost = configuration + target + strategy × features + configuration × features + noise: alternating means, then
+ridge regressions on the target's features of the target's effect, of what is left of each strategy, and of what is left
+of each configuration. What the trials so far have cost corrects the others, most those of the same strategy and source.
+Letters: T known targets, C configurations, F features, N trials so far.
 """
 
 import dataclasses
@@ -11,16 +12,74 @@ from typing import Final, final
 
 import numpy as np
 
-from transmeta.policies.adaptive.rows import Array, Flags
+from transmeta.policies.adaptive.rows import Array, Flags, Indices
 
 SMALLEST_COST: Final = 1e-4
 SWEEPS: Final = 20
 PENALTY: Final = 3.0
-SLOPE_PENALTY: Final = 5.0
-PRIOR_DEVIATION: Final = 0.5
-"""Deviation of log cost between machines and kinds of targets."""
-NOISE_DEVIATION: Final = 0.37
-"""Deviation of log cost between trials of one configuration on one target."""
+STRATEGY_PENALTY: Final = 5.0
+SLOPE_PENALTY: Final = 8.0
+TARGET_VARIANCE: Final = 0.25
+"""Of log cost between machines and kinds of targets."""
+STRATEGY_VARIANCE: Final = 0.12
+SOURCE_VARIANCE: Final = 0.01
+BOTH_VARIANCE: Final = 0.04
+"""On one target, between strategies, between sources, and between strategies on sources."""
+NOISE_VARIANCE: Final = 0.15
+"""Of log cost between trials of one configuration on one target: some pay for what others use as well."""
+
+
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Paid:
+    """What some trials have cost.
+
+    Attributes:
+        columns: (N,) their configurations.
+        cost_s: (N,)
+        shares: (N,) of a full run that they ran; in (0, 1].
+    """
+
+    columns: Indices
+    cost_s: Array
+    shares: Array
+
+
+@final
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ExpectedCost:
+    """What full runs are expected to cost on one target, and how far one tells of another.
+
+    Attributes:
+        full: (C,).
+        covariance: (C, C) of the logarithm.
+    """
+
+    full: Array
+    covariance: Array
+
+    @classmethod
+    def certain(cls, full: Array) -> "ExpectedCost":
+        """Returns costs that nothing paid would change."""
+        return cls(full=full, covariance=np.zeros((len(full), len(full))))
+
+    def take(self, columns: Indices) -> "ExpectedCost":
+        """Returns that of some configurations."""
+        return ExpectedCost(full=self.full[columns], covariance=self.covariance[np.ix_(columns, columns)])
+
+    def after(self, paid: Paid) -> Array:
+        """Returns what full runs are expected to cost, (C,), after what was paid.
+
+        The mean of a Gaussian process over configurations, whose prior is the logarithm of `full`. A part of a run
+        tells less than its share: it has paid for what a run needs before its first step.
+        """
+        if not len(paid.columns):
+            return self.full
+        expected = np.maximum(self.full[paid.columns] * paid.shares, SMALLEST_COST)
+        ratios = np.log(np.maximum(paid.cost_s, SMALLEST_COST) / expected)
+        noise = np.diag(NOISE_VARIANCE / paid.shares**2)
+        weights = np.linalg.solve(self.covariance[np.ix_(paid.columns, paid.columns)] + noise, ratios)
+        return np.asarray(self.full * np.exp(self.covariance[:, paid.columns] @ weights), dtype=np.float64)
 
 
 @final
@@ -33,6 +92,7 @@ class CostModel:
         centre, scale: (F,) that standardise the target's features.
         coefficients: (F,) and the mean effect of a target.
         slopes: (F, C) by which a configuration depends on the features more than others do.
+        strategies, sources: (C,) names.
     """
 
     configurations: Array
@@ -41,15 +101,17 @@ class CostModel:
     coefficients: Array
     slopes: Array
     mean: float
+    strategies: tuple[str, ...]
+    sources: tuple[str, ...]
 
     @classmethod
-    def fit(cls, cost: Array, *, features: Array, kinds: Sequence[str] | None = None) -> "CostModel":
+    def fit(cls, cost: Array, *, features: Array, strategies: Sequence[str], sources: Sequence[str]) -> "CostModel":
         """Returns the model of `cost` (T, C), NaN where not run, for targets of `features` (T, F), NaN where unknown.
 
-        A configuration that was never run gets the mean effect of those of its kind that were, or else of all.
+        A configuration that was never run gets the mean effect of those of its strategy that were, or else of all.
 
         Args:
-            kinds: of each configuration; None where all are alike.
+            strategies, sources: (C,) names; the same for all where they are unknown.
         """
         logs = np.log(np.maximum(cost, SMALLEST_COST))
         is_known = ~np.isnan(logs)
@@ -58,76 +120,77 @@ class CostModel:
         for _ in range(SWEEPS):
             configurations = _means(logs - targets[:, None], is_known, axis=0)
             targets = _means(logs - configurations, is_known, axis=1)
-        configurations = _completed(configurations, was_run=np.asarray(is_known.any(axis=0)), kinds=kinds)
+        configurations = _completed(configurations, was_run=np.asarray(is_known.any(axis=0)), strategies=strategies)
         centre, scale = _standardisation(features)
         scores = _scores(features, centre, scale)
         mean = float(targets.mean()) if len(targets) else 0.0
-        gram = scores.T @ scores + PENALTY * np.eye(scores.shape[1])
-        coefficients = np.asarray(np.linalg.solve(gram, scores.T @ (targets - mean)), dtype=np.float64)
         left = np.where(is_known, logs - configurations - targets[:, None], 0.0)
-        slopes = np.asarray(
-            np.linalg.solve(gram + SLOPE_PENALTY * np.eye(scores.shape[1]), scores.T @ left), dtype=np.float64
-        )
+        shared = _ridge(scores, _strategy_means(left, is_known, strategies), penalty=STRATEGY_PENALTY)
+        own = _ridge(scores, np.where(is_known, left - scores @ shared, 0.0), penalty=SLOPE_PENALTY)
         return cls(
             configurations=configurations,
             centre=centre,
             scale=scale,
-            coefficients=coefficients,
-            slopes=slopes,
+            coefficients=_ridge(scores, targets - mean, penalty=PENALTY),
+            slopes=shared + own,
             mean=mean,
+            strategies=tuple(strategies),
+            sources=tuple(sources),
         )
 
-    def predict(self, features: Array, *, ratios: Array | None = None) -> Array:
-        """Returns the expected cost of full runs, (C,), on a target of `features` (F,).
-
-        Args:
-            ratios: log(paid / predicted without them) of the trials so far.
-        """
+    def predict(self, features: Array) -> ExpectedCost:
+        """Returns the expected cost of full runs on a target of `features` (F,), before anything ran there."""
         scores = _scores(features[None], self.centre, self.scale)[0]
         effect = self.mean + float(scores @ self.coefficients)
-        expected = np.asarray(np.exp(self.configurations + effect + scores @ self.slopes), dtype=np.float64)
-        return expected * correction(ratios) if ratios is not None else expected
+        is_same_strategy, is_same_source = _are_equal(self.strategies), _are_equal(self.sources)
+        return ExpectedCost(
+            full=np.asarray(np.exp(self.configurations + effect + scores @ self.slopes), dtype=np.float64),
+            covariance=TARGET_VARIANCE
+            + STRATEGY_VARIANCE * is_same_strategy
+            + SOURCE_VARIANCE * is_same_source
+            + BOTH_VARIANCE * (is_same_strategy & is_same_source),
+        )
+
+    def widened(self, *, strategies: Sequence[str], sources: Sequence[str]) -> "CostModel":
+        """Returns the model with a configuration more for each of `strategies`: at the mean of those of the same."""
+        names = np.array(self.strategies)
+        masks = [mask if mask.any() else np.ones_like(mask) for mask in (names == name for name in strategies)]
+        return dataclasses.replace(
+            self,
+            configurations=np.concatenate([self.configurations, [self.configurations[mask].mean() for mask in masks]]),
+            slopes=np.concatenate(
+                [self.slopes, *(self.slopes[:, mask].mean(axis=1, keepdims=True) for mask in masks)], axis=1
+            ),
+            strategies=(*self.strategies, *strategies),
+            sources=(*self.sources, *sources),
+        )
 
 
-def correction(ratios: Array, *, weights: Array | None = None) -> float:
-    """Returns by what expected costs are multiplied after log(paid / expected) of some trials, (N,).
-
-    Their median counts, as some pay for what others use as well: the first through the frozen stages of a source.
-    """
-    if not len(ratios):
-        return 1.0
-    shares = np.ones(len(ratios)) if weights is None else weights
-    return float(
-        np.exp(_median(ratios, shares) * shares.sum() / (shares.sum() + (NOISE_DEVIATION / PRIOR_DEVIATION) ** 2))
-    )
+def _are_equal(names: Sequence[str]) -> Flags:
+    """Returns which pairs of `names` (C,) are equal, (C, C)."""
+    _, numbers = np.unique(np.array(names), return_inverse=True)
+    return np.asarray(numbers[:, None] == numbers[None])
 
 
-def _median(values: Array, weights: Array) -> float:
-    """Returns the value in the middle of the weights, between two values in proportion."""
-    order = np.argsort(values, kind="stable")
-    below = np.cumsum(weights[order]) - weights[order] / 2
-    return float(np.interp(weights.sum() / 2, below, values[order]))
+def _ridge(scores: Array, values: Array, *, penalty: float) -> Array:
+    """Returns the coefficients (F, ...) of `values` (T, ...) on `scores` (T, F)."""
+    gram = scores.T @ scores + penalty * np.eye(scores.shape[1])
+    return np.asarray(np.linalg.solve(gram, scores.T @ values), dtype=np.float64)
 
 
-def widened(model: CostModel, *, like: Sequence[Flags]) -> CostModel:
-    """Returns the model with a configuration more for each of `like`: its cost is the mean over these (C,)."""
-    masks = [mask if mask.any() else np.ones_like(mask) for mask in like]
-    return dataclasses.replace(
-        model,
-        configurations=np.concatenate([model.configurations, [model.configurations[mask].mean() for mask in masks]]),
-        slopes=np.concatenate(
-            [model.slopes, *(model.slopes[:, mask].mean(axis=1, keepdims=True) for mask in masks)], axis=1
-        ),
-    )
+def _strategy_means(left: Array, is_known: Flags, strategies: Sequence[str]) -> Array:
+    """Returns `left` (T, C), 0 where not known, averaged on each target over the configurations of each strategy."""
+    is_same = _are_equal(strategies).astype(np.float64)
+    return np.asarray((left @ is_same) / np.maximum(is_known @ is_same, 1.0))
 
 
-def _completed(effects: Array, *, was_run: Flags, kinds: Sequence[str] | None) -> Array:
+def _completed(effects: Array, *, was_run: Flags, strategies: Sequence[str]) -> Array:
     if not was_run.any():
         return np.zeros_like(effects)
     completed = np.where(was_run, effects, effects[was_run].mean())
-    names = np.array(kinds if kinds is not None else [""] * len(effects))
-    for kind in set(names[~was_run]) & set(names[was_run]):
-        completed[~was_run & (names == kind)] = effects[was_run & (names == kind)].mean()
+    names = np.array(strategies)
+    for name in set(names[~was_run]) & set(names[was_run]):
+        completed[~was_run & (names == name)] = effects[was_run & (names == name)].mean()
     return np.asarray(completed, dtype=np.float64)
 
 

@@ -94,7 +94,8 @@ def assembled(
         costs=CostModel.fit(
             cost_s,
             features=features.reshape(len(targets), len(feature_names)),
-            kinds=[arm.strategy.name for arm in arms],
+            strategies=[arm.strategy.name for arm in arms],
+            sources=[arm.source for arm in arms],
         ),
         residuals=residuals,
         width=width,

@@ -13,7 +13,7 @@ import numpy as np
 from transmeta.core.experience import MetaFeatures
 from transmeta.core.trial import Arm
 from transmeta.policies.adaptive.cases import Case
-from transmeta.policies.adaptive.costs import CostModel, widened
+from transmeta.policies.adaptive.costs import CostModel, ExpectedCost, Paid
 from transmeta.policies.adaptive.knowledge import features_of, present_of
 from transmeta.policies.adaptive.named import Named, named_present
 from transmeta.policies.adaptive.posterior import SAMPLES, Beliefs, covariance_of
@@ -58,8 +58,6 @@ class AdaptiveLearned:
         They are taken to cost what others of the same strategy do.
         """
         table, gap = self.table, np.full((len(self.table.targets), len(arms)), np.nan)
-        strategies = np.array([arm.strategy.name for arm in table.arms])
-        alike = [strategies == arm.strategy.name for arm in arms]
         return dataclasses.replace(
             self,
             sources=(*(self.sources or ()), *(arm.source for arm in arms)),
@@ -71,7 +69,9 @@ class AdaptiveLearned:
                 cost_s=np.concatenate([table.cost_s, gap], axis=1),
             ),
             rungs=np.concatenate([self.rungs, np.repeat(gap[:, :, None], self.rungs.shape[2], axis=2)], axis=1),
-            costs=widened(self.costs, like=alike),
+            costs=self.costs.widened(
+                strategies=[arm.strategy.name for arm in arms], sources=[arm.source for arm in arms]
+            ),
             residuals=np.concatenate([self.residuals, gap], axis=1),
         )
 
@@ -80,14 +80,14 @@ class AdaptiveLearned:
         present: Present,
         *,
         seed: int,
-        ratios: Array | None = None,
+        paid: Paid | None = None,
         overhead_s: float = 0.0,
         is_partial: bool | None = None,
     ) -> AdaptiveSession:
         """Returns a search on the target; deterministic.
 
         Args:
-            ratios: log(paid / expected) of full runs so far, which tell how fast this machine is.
+            paid: what runs so far have cost, which tells how fast this machine is.
             overhead_s: what each run takes beside its cost, where cost counts.
             is_partial: whether runs may be parts; None for what the knobs say.
         """
@@ -95,8 +95,10 @@ class AdaptiveLearned:
         case = _case_of(self, named_present(present))
         steps = rung_steps(present.steps[columns])
         case = dataclasses.replace(case, steps=steps)
-        cost = self.full_cost(present.target_features, ratios=ratios)[columns]
-        spending = self._spending(present, columns, steps, cost=cost, overhead_s=overhead_s)
+        cost = self.expected_cost(present.target_features)
+        if paid is not None:
+            cost = dataclasses.replace(cost, full=cost.after(paid))
+        spending = self._spending(present, columns, steps, cost=cost.take(columns), overhead_s=overhead_s)
         knobs = self.knobs if is_partial is None else dataclasses.replace(self.knobs, is_partial=is_partial)
         return case.session(knobs, columns=columns, spending=spending)
 
@@ -143,10 +145,10 @@ class AdaptiveLearned:
             return np.zeros((0, len(self.table.arms)))
         return self.ensemble.regret(self.encoder.encode(features, self.table.arms))
 
-    def full_cost(self, features: Mapping[str, float], *, ratios: Array | None = None) -> Array:
-        """Returns the expected cost of full runs on a target of `features`, (C,); `ratios` as in `start`."""
+    def expected_cost(self, features: Mapping[str, float]) -> ExpectedCost:
+        """Returns the expected cost of full runs on a target of `features`."""
         vector = np.array([features.get(name, np.nan) for name in self.feature_names], dtype=np.float64)
-        return self.costs.predict(vector, ratios=ratios)
+        return self.costs.predict(vector)
 
     def heard(self, columns: Indices, *, known: Flags | None = None) -> Flags:
         """Returns which known targets, of `known` (T,), tried enough of `columns` to speak for them, (T,)."""
@@ -207,13 +209,13 @@ class AdaptiveLearned:
         )
 
     def _spending(
-        self, present: Present, columns: Indices, steps: Indices, *, cost: Array, overhead_s: float
+        self, present: Present, columns: Indices, steps: Indices, *, cost: ExpectedCost, overhead_s: float
     ) -> Spending:
         shares = steps / np.maximum(present.steps[columns], 1)[:, None]
         allowance = present.allowance
         if allowance.cost_s is None:
             return Spending(cumulative=shares, budget=allowance.evaluations or np.inf, cost=cost, is_actual=False)
-        cumulative = shares * cost[:, None] + overhead_s
+        cumulative = shares * cost.full[:, None] + overhead_s
         return Spending(cumulative=cumulative, budget=allowance.cost_s, cost=cost, is_actual=True)
 
 

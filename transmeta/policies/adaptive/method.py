@@ -13,7 +13,7 @@ import numpy as np
 
 from transmeta.policies.adaptive.cases import Case, interval_width, surely_best
 from transmeta.policies.adaptive.costs import CostModel
-from transmeta.policies.adaptive.knowledge import features_of, full_cost, present_of, regret_table
+from transmeta.policies.adaptive.knowledge import features_of, present_of, regret_table
 from transmeta.policies.adaptive.learned import AdaptiveLearned
 from transmeta.policies.adaptive.protocol import Array, Curves, Flags
 from transmeta.policies.adaptive.rows import at_rungs
@@ -81,7 +81,12 @@ class AdaptiveMethod:
             knobs=self._knobs(has_network=bool(ensembles), units=len(masks)),
             encoder=encoder,
             ensemble=ensembles[0] if ensembles else None,
-            costs=CostModel.fit(full_cost(curves), features=_matrix(curves), kinds=curves.strategies),
+            costs=CostModel.fit(
+                table.cost_s,
+                features=_matrix(curves),
+                strategies=[arm.strategy.name for arm in table.arms],
+                sources=[arm.source for arm in table.arms],
+            ),
             residuals=_residuals(table, masks, ensembles, inputs),
             width=1.0,
             feature_names=tuple(curves.target_features),

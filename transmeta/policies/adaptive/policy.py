@@ -12,6 +12,7 @@ from transmeta.core.experience import History, MetaFeatures
 from transmeta.core.outcome import Suggestion
 from transmeta.core.space import Proposer
 from transmeta.core.trial import Arm, TrialResult, TrialStatus
+from transmeta.policies.adaptive.costs import Paid
 from transmeta.policies.adaptive.effects import feature_effects
 from transmeta.policies.adaptive.learned import AdaptiveLearned
 from transmeta.policies.adaptive.named import Named, named_arms, named_features
@@ -27,7 +28,6 @@ from transmeta.policies.table import RegretTable
 GRID: Final = 18
 """Steps of a full run: the least number whose ninths, where trials measure themselves, fall on the rungs."""
 FIRST_RUNG: Final = max(round(SHARES[0] * GRID), 1)
-SMALLEST_COST_S: Final = 1e-4
 COLD_ARMS: Final = 16
 """Of each source that no known target had."""
 CHOICE: Final = 4
@@ -140,7 +140,7 @@ class AdaptivePolicy:
         told = _told(self.table, history)
         is_allowed = now.is_available.copy()
         is_allowed[[column for column, _, _ in told]] = True
-        session = self._session(features, is_allowed, ratios=self._ratios(features, now))
+        session = self._session(features, is_allowed, paid=_paid(now))
         for _, done, utility in told:
             values = np.zeros(0) if utility is None else np.array([utility])
             session.tell(done, values, np.zeros(0), failed=utility is None)
@@ -154,7 +154,7 @@ class AdaptivePolicy:
         described = self._described(session, columns, features=features, now=now, is_allowed=is_allowed)
         return described if history else self._explained(described, features)
 
-    def _session(self, features: MetaFeatures, is_allowed: Flags, *, ratios: Array) -> AdaptiveSession:
+    def _session(self, features: MetaFeatures, is_allowed: Flags, *, paid: Paid) -> AdaptiveSession:
         names = sorted({name for vector in features.pairs.values() for name in vector})
         present = Present(
             target=features.target_id,
@@ -167,12 +167,7 @@ class AdaptivePolicy:
             },
             allowance=Allowance(cost_s=math.inf if self.is_thrifty else None),
         )
-        return self.learned.start(present, seed=0, ratios=ratios, overhead_s=OVERHEAD_S, is_partial=False)
-
-    def _ratios(self, features: MetaFeatures, now: Situation) -> Array:
-        """Returns the logarithm of what full runs so far have cost over what was expected."""
-        expected = self.learned.full_cost(features.target)[list(now.observed)]
-        return np.asarray(np.log(np.maximum(now.cost_s, SMALLEST_COST_S) / expected))
+        return self.learned.start(present, seed=0, paid=paid, overhead_s=OVERHEAD_S, is_partial=False)
 
     def _described(
         self,
@@ -239,6 +234,11 @@ def _drawn(policy: AdaptivePolicy, sources: tuple[str, ...], count: int) -> Sequ
 @functools.lru_cache(maxsize=4)
 def _closeness(table: RegretTable, features: Named[MetaFeatures]) -> Array:
     return closeness(distances(table.targets, features.value), tau=NEARNESS)
+
+
+def _paid(now: Situation) -> Paid:
+    """Returns what full runs so far have cost."""
+    return Paid(columns=np.array(now.observed, dtype=np.int64), cost_s=now.cost_s, shares=np.ones(len(now.observed)))
 
 
 def _told(table: RegretTable, history: History) -> tuple[Told, ...]:

@@ -6,7 +6,7 @@ from typing import Final, final
 import numpy as np
 
 from transmeta.policies.adaptive.choice import affordable, next_move, planned_move
-from transmeta.policies.adaptive.costs import SMALLEST_COST, correction
+from transmeta.policies.adaptive.costs import ExpectedCost, Paid
 from transmeta.policies.adaptive.posterior import Beliefs, Posterior
 from transmeta.policies.adaptive.protocol import Forecast, Move
 from transmeta.policies.adaptive.rows import Array, Flags, Indices, Rows
@@ -62,11 +62,11 @@ class Spending:
     Args:
         cumulative: (C, K) expected cost of each rung from the start.
         budget: to spend in all.
-        cost: (C,) expected cost of full runs, in the table's unit.
+        cost: expected of full runs, in the table's unit.
         is_actual: whether what was really paid counts, rather than what was expected.
     """
 
-    def __init__(self, *, cumulative: Array, budget: float, cost: Array, is_actual: bool) -> None:
+    def __init__(self, *, cumulative: Array, budget: float, cost: ExpectedCost, is_actual: bool) -> None:
         self.cost = cost
         self.cumulative = cumulative
         self.left = budget
@@ -206,7 +206,7 @@ class AdaptiveSession:
             value=value.mean,
             low=value.mean - width,
             high=value.mean + width,
-            cost_s=float(self._spending.cost[place]) * self._correction(),
+            cost_s=float(self._spending.cost.after(self._paid_so_far())[place]),
         )
 
     def tell(self, move: Move, values: Array, cost_s: Array, failed: bool) -> None:
@@ -224,12 +224,10 @@ class AdaptiveSession:
         if self._knobs.beta > 0:
             self._weights = None
 
-    def _correction(self) -> float:
-        """Returns by what expected costs are multiplied after what was paid: a run counts by the share that was run."""
+    def _paid_so_far(self) -> Paid:
         run = np.flatnonzero(self._paid_s > 0)
-        share = self._steps[run, self._paid[run] - 1] / self._steps[run, -1]
-        expected = np.maximum(self._spending.cost[run] * share, SMALLEST_COST)
-        return correction(np.log(np.maximum(self._paid_s[run], SMALLEST_COST) / expected), weights=share)
+        shares = self._steps[run, self._paid[run] - 1] / self._steps[run, -1]
+        return Paid(columns=run, cost_s=self._paid_s[run], shares=shares)
 
     def assume(self, move: Move) -> None:
         """Takes a move as made whose values are not known yet: what it is expected to bring is not chosen again."""

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from transmeta.policies.adaptive.costs import ExpectedCost
 from transmeta.policies.adaptive.posterior import Beliefs
 from transmeta.policies.adaptive.protocol import Array, Move
 from transmeta.policies.adaptive.rows import Rows
@@ -25,7 +26,7 @@ def _session(*, reference: list[int], budget: float = 5.0, dear: float = 1.0) ->
         Rows(regret=regret, weights=np.full(LAST, 1 / LAST), known=LAST),
         columns=np.arange(CONFIGS),
         steps=np.ones((CONFIGS, 1), dtype=np.int64),
-        spending=Spending(cumulative=cost[:, None], budget=budget, cost=cost, is_actual=False),
+        spending=Spending(cumulative=cost[:, None], budget=budget, cost=ExpectedCost.certain(cost), is_actual=False),
         knobs=PORTFOLIO,
         beliefs=Beliefs(
             mean=np.zeros(CONFIGS),
@@ -79,7 +80,10 @@ def _partial(knobs: Knobs, *, budget: float, regret: Array = ONE_IS_BEST) -> Ada
         columns=np.arange(3),
         steps=np.array([[1, 10], [9, 10], [5, 10]]),
         spending=Spending(
-            cumulative=np.array([[0.1, 1.0], [0.95, 1.0], [0.5, 1.0]]), budget=budget, cost=np.ones(3), is_actual=False
+            cumulative=np.array([[0.1, 1.0], [0.95, 1.0], [0.5, 1.0]]),
+            budget=budget,
+            cost=ExpectedCost.certain(np.ones(3)),
+            is_actual=False,
         ),
         knobs=dataclasses.replace(knobs, beta=0.0),
         beliefs=Beliefs(
