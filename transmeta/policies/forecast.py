@@ -138,18 +138,19 @@ def _corrected(prior: Normal, *, errors: Array, noise: float) -> Normal:
 
 def level_of(table: RegretTable, target: Features, pairs: Mapping[str, Features]) -> tuple[Normal, Normal]:
     """Returns the present target's best utility and the logarithm of its scale."""
-    known = [{**item.features, **_best_pairs(item.pairs)} for item in table.targets]
+    known, best, log_scale = _levels_of(table)
     scores, now = standard_scores(known, {**target, **_best_pairs(pairs)})
-    best, log_scale = _levels_of(table)
     return _ridge(scores, best, now), _ridge(scores, log_scale, now)
 
 
 @functools.lru_cache(maxsize=16)  # pure: a table never changes
-def _levels_of(table: RegretTable) -> tuple[Array, Array]:
+def _levels_of(table: RegretTable) -> tuple[Sequence[Features], Array, Array]:
+    """Returns each target's features, best utility and logarithm of the scale."""
+    known = [{**item.features, **_best_pairs(item.pairs)} for item in table.targets]
     has_scores = [row[~np.isnan(row)] for row in table.utility]
     best = np.array([row.max() if row.size else np.nan for row in has_scores])
     scale = np.array([regret_scale(row) if row.size else np.nan for row in has_scores])
-    return best, np.log(scale)
+    return known, best, np.log(scale)
 
 
 def _best_pairs(pairs: Mapping[str, Features]) -> Features:
@@ -164,7 +165,8 @@ def _best_pairs(pairs: Mapping[str, Features]) -> Features:
 def _ridge(scores: Array, values: Array, now: Array) -> Normal:
     """Returns the value at `now` by ridge regression, its deviation by leave-one-out residuals.
 
-    The penalty is the one with the least leave-one-out error; the hat matrix gives these without refitting.
+    The penalty is the one with the least leave-one-out error; the hat matrix gives these without refitting, and the
+    eigenvectors of `scores @ scores.T` give it for all penalties.
     """
     is_known = ~np.isnan(values)
     scores, values = np.nan_to_num(scores[is_known], nan=0.0), values[is_known]
@@ -175,15 +177,16 @@ def _ridge(scores: Array, values: Array, now: Array) -> Normal:
     if len(values) < FEWEST_FOR_RIDGE or not scores.shape[1]:
         deviation = float(values.std(ddof=1)) if len(values) > 1 else 0.5 * abs(mean)
         return Normal(mean=mean, deviation=deviation * np.sqrt(1 + 1 / len(values)))
-    kernel, kernel_now = scores @ scores.T, scores @ now
+    size, basis = np.linalg.eigh(scores @ scores.T)
+    along, now_along = basis.T @ (values - mean), basis.T @ (scores @ now)
     best: tuple[float, float] | None = None
     for penalty in RIDGES:
-        inverse = np.linalg.inv(kernel + penalty * np.eye(len(values)))
-        hat = kernel @ inverse + 1 / len(values)
-        residuals = (values - mean - kernel @ inverse @ (values - mean)) / (1 - np.minimum(np.diag(hat), 0.95))
+        shrunk = size / (size + penalty)
+        leverage = basis**2 @ shrunk + 1 / len(values)
+        residuals = (values - mean - basis @ (shrunk * along)) / (1 - np.minimum(leverage, 0.95))
         error = float(np.mean(residuals**2))
         if best is None or error < best[0]:
-            best = (error, mean + float(kernel_now @ inverse @ (values - mean)))
+            best = (error, mean + float(now_along @ (along / (size + penalty))))
     assert best is not None
     return Normal(mean=best[1], deviation=float(np.sqrt(best[0])))
 

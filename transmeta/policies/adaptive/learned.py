@@ -110,10 +110,14 @@ class AdaptiveLearned:
         return self._case(features, columns, known=everything, members=self._members(features))
 
     def case(self, curves: Curves, t: int, *, known: Flags, ensemble: Ensemble | None, inputs: Array | None) -> Case:
-        """Returns a known target as if it were new, with the known targets `known` (T,) alone."""
+        """Returns a known target as if it were new, with the known targets `known` (T,) alone.
+
+        Args:
+            inputs: (C, F) of `ensemble` on it; both None where there is no network.
+        """
         members = np.zeros((0, len(self.table.arms)))
         if ensemble is not None and inputs is not None:
-            members = ensemble.regret(inputs[t])
+            members = ensemble.regret(inputs)
         return self._replayable(curves, t, known=known, members=members, truth=self.rungs[t])
 
     def unseen(self, curves: Curves, t: int) -> Case:
@@ -195,8 +199,7 @@ class AdaptiveLearned:
 
     def _level(self, features: MetaFeatures, is_heard: Flags) -> tuple[Normal, Normal]:
         """Returns the present target's best value and the logarithm of its scale, by ridge regression."""
-        known = self.table if is_heard.all() else self.table.take(np.flatnonzero(is_heard))
-        return level_of(known, features.target, features.pairs)
+        return level_of(_heard_table(self.table, tuple(is_heard.tolist())), features.target, features.pairs)
 
     def _seen(self, present: Present) -> Present:
         if not self.has_pair_features:
@@ -223,6 +226,11 @@ class AdaptiveLearned:
 def _case_of(learned: AdaptiveLearned, present: Named[Present]) -> Case:
     """Returns `meet`, made once for each target: a search asks for suggestions again and again."""
     return learned.meet(present.value)
+
+
+@functools.lru_cache(maxsize=16)  # the targets of a fold hear the same ones
+def _heard_table(table: RegretTable, is_heard: tuple[bool, ...]) -> RegretTable:
+    return table if all(is_heard) else table.take(np.flatnonzero(is_heard))
 
 
 def _noise(rungs: Array) -> Array:

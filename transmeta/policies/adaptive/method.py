@@ -73,7 +73,7 @@ class AdaptiveMethod:
         rungs = at_rungs(curves.regret, curves.steps)
         units = curves.domains if self.by_domain and len(set(curves.domains)) > FEWEST_UNITS else curves.groups
         masks = parts_of(units)
-        ensembles, inputs, encoder = self._networks(curves, table, masks, seed=seed)
+        ensembles, folds, encoder = self._networks(curves, table, masks, seed=seed)
         learned = AdaptiveLearned(
             sources=curves.sources,
             table=table,
@@ -87,7 +87,7 @@ class AdaptiveMethod:
                 strategies=[arm.strategy.name for arm in table.arms],
                 sources=[arm.source for arm in table.arms],
             ),
-            residuals=_residuals(table, masks, ensembles, inputs),
+            residuals=_residuals(table, masks, ensembles, folds),
             width=1.0,
             feature_names=tuple(curves.target_features),
             has_pair_features=self.has_pair_features,
@@ -100,7 +100,7 @@ class AdaptiveMethod:
                 int(t),
                 known=~mask,
                 ensemble=ensembles[1 + i] if ensembles else None,
-                inputs=inputs[1 + i] if ensembles else None,
+                inputs=folds[1 + i].read(int(t)) if ensembles else None,
             )
             for i, mask in enumerate(masks)
             for t in np.flatnonzero(mask)
@@ -132,17 +132,13 @@ class AdaptiveMethod:
 
     def _networks(
         self, curves: Curves, table: RegretTable, masks: Sequence[Flags], *, seed: int
-    ) -> tuple[Sequence[Ensemble], Sequence[Array], Encoder | None]:
+    ) -> tuple[Sequence[Ensemble], Sequence[Fold], Encoder | None]:
         has_features = curves.sources is not None and curves.strategies is not None and curves.target_features
         if not self.has_network or not has_features or len(masks) < FEWEST_UNITS:
             return (), (), None
         encoder = Encoder.fit(table)
-        base = np.stack(
-            [
-                encoder.encode(features_of(present_of(curves, t), sources=curves.sources), table.arms)
-                for t in range(len(table.targets))
-            ]
-        )
+        known = [features_of(present_of(curves, t), sources=curves.sources) for t in range(len(table.targets))]
+        base = encoder.encode_all(known, table.arms)
         everything = np.ones(len(table.targets), dtype=np.bool_)
         folds: list[Fold] = [
             fold_without(table, base, is_known=everything, members=self.plan.members),
@@ -151,7 +147,7 @@ class AdaptiveMethod:
         ensembles = train(
             folds, regret=table.regret, groups=curves.groups, plan=self.plan, seed=derive_seed(seed, "network")
         )
-        return ensembles, [fold.inputs for fold in folds], encoder
+        return ensembles, folds, encoder
 
 
 @final
@@ -174,13 +170,13 @@ def _without_harm(knobs: Knobs, cases: Sequence[Case]) -> Knobs:
 
 
 def _residuals(
-    table: RegretTable, masks: Sequence[Flags], ensembles: Sequence[Ensemble], inputs: Sequence[Array]
+    table: RegretTable, masks: Sequence[Flags], ensembles: Sequence[Ensemble], folds: Sequence[Fold]
 ) -> Array:
     """Returns regret less what networks that had not seen the target predicted, (T, C); NaN where not tried."""
     residuals = np.full(table.regret.shape, np.nan)
     for i, mask in enumerate(masks if ensembles else ()):
         for t in np.flatnonzero(mask):
-            residuals[t] = table.regret[t] - ensembles[1 + i].regret(inputs[1 + i][t]).mean(axis=0)
+            residuals[t] = table.regret[t] - ensembles[1 + i].regret(folds[1 + i].read(int(t))).mean(axis=0)
     return residuals
 
 

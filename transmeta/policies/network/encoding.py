@@ -83,22 +83,26 @@ class Encoder:
         arm = len(self.strategies) + 2 * len(self.numbers) + len(self.choices) + len(self.sources) + 2
         return len(self.target) + 3 * len(self.pair) + arm
 
-    def encode(self, features: MetaFeatures, arms: Sequence[Arm], *, priors: Array | None = None) -> Array:
-        """Returns the inputs for `arms` on the target, (A, F).
+    def encode(self, features: MetaFeatures, arms: Sequence[Arm]) -> Array:
+        """Returns the inputs for `arms` on the target, (A, F); the last one is the arm's prior."""
+        return np.asarray(self.encode_all([features], arms)[0])
 
-        Args:
-            priors: (A,) mean regrets to use instead of the stored ones; the last input.
-        """
+    def encode_all(self, targets: Sequence[MetaFeatures], arms: Sequence[Arm]) -> Array:
+        """Returns the inputs for `arms` on each of `targets`, (T, A, F)."""
+        own = np.array([self._arm(arm) for arm in arms]).reshape(
+            len(arms), self.width - len(self.target) - 3 * len(self.pair)
+        )
+        return np.array([np.concatenate([self._target(features, arms), own], axis=1) for features in targets]).reshape(
+            len(targets), len(arms), self.width
+        )
+
+    def _target(self, features: MetaFeatures, arms: Sequence[Arm]) -> Array:
+        """Returns what the target is, and how it fits the arms' sources, (A, ...)."""
         target = np.nan_to_num([scale.read(features.target.get(scale.name)) for scale in self.target], nan=0.0)
         pairs = self._pairs(features.pairs)
-        if priors is None:
-            priors = np.array([self.priors.get(arm.key, self.overall) for arm in arms])
         absent = np.concatenate([np.zeros(2 * len(self.pair)), np.ones(len(self.pair))])
-        rows = [
-            np.concatenate([target, pairs.get(arm.source, absent), self._arm(arm), [prior - self.overall]])
-            for arm, prior in zip(arms, priors, strict=True)
-        ]
-        return np.array(rows).reshape(len(arms), self.width)
+        fits = np.array([pairs.get(arm.source, absent) for arm in arms]).reshape(len(arms), 3 * len(self.pair))
+        return np.concatenate([np.broadcast_to(target, (len(arms), len(target))), fits], axis=1)
 
     def _pairs(self, pairs: Mapping[str, Features]) -> Mapping[str, Array]:
         """Returns for each source: scores, scores less their mean over the sources, and which are missing."""
@@ -122,6 +126,7 @@ class Encoder:
             [float(choice in said) for choice in self.choices],
             [float(arm.source == name) for name in self.sources],
             [float(is_scratch(arm.source))],
+            [self.priors.get(arm.key, self.overall) - self.overall],
         ]
         return np.concatenate([np.asarray(part, dtype=np.float64) for part in parts])
 

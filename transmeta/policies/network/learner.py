@@ -59,7 +59,7 @@ class NetworkLearner:
         start = dataclasses.replace(self._policy(table, encoder), proposer=policy.proposer)
         if len(table.datasets) < FEWEST_DATASETS:
             return start
-        base = np.stack([encoder.encode(features_of(target), table.arms) for target in table.targets])
+        base = encoder.encode_all([features_of(target) for target in table.targets], table.arms)
         is_known = np.ones(len(table.targets), dtype=np.bool_)
         parts = parts_of([target.dataset for target in table.targets])
         folds = [
@@ -73,10 +73,10 @@ class NetworkLearner:
         cases = [
             case
             for part, fold, other in zip(parts, folds[1:], others, strict=True)
-            for case in _left_out(table, part, inputs=fold.inputs, ensemble=other)
+            for case in _left_out(table, part, fold=fold, ensemble=other)
         ]
         losses = [
-            (target.dataset, expected_regret(other, fold.inputs[row][tried], regret=table.regret[row, tried]))
+            (target.dataset, expected_regret(other, fold.read(row)[tried], regret=table.regret[row, tried]))
             for part, fold, other in zip(parts, folds[1:], others, strict=True)
             for row, target in enumerate(table.targets)
             if part[row]
@@ -117,18 +117,18 @@ def fold_without(table: RegretTable, base: Array, *, is_known: npt.NDArray[np.bo
     The prior of an arm on a target never holds the target's own data set: on a new target it cannot either.
     The constants of standardisation are those of all targets: they hold no scores.
     """
-    inputs = base.copy()
+    priors = np.empty(base.shape[:2])
     datasets = np.array([target.dataset for target in table.targets])
     for dataset in table.datasets:
         others = table.regret[is_known & (datasets != dataset)]
         cells = others[~np.isnan(others)]
         overall = float(cells.mean()) if cells.size else 1.0
-        inputs[datasets == dataset, :, -1] = arm_means(others) - overall
-    return Fold(inputs=inputs, is_known=is_known, members=members)
+        priors[datasets == dataset] = arm_means(others) - overall
+    return Fold(inputs=base, priors=priors, is_known=is_known, members=members)
 
 
 def _left_out(
-    table: RegretTable, part: npt.NDArray[np.bool_], *, inputs: Array, ensemble: Ensemble
+    table: RegretTable, part: npt.NDArray[np.bool_], *, fold: Fold, ensemble: Ensemble
 ) -> tuple[LeftOut, ...]:
     """Returns the cases of one fold, seen with what is known without it."""
     known = [target for target, is_left_out in zip(table.targets, part, strict=True) if not is_left_out]
@@ -139,7 +139,7 @@ def _left_out(
             utility=table.utility[row],
             known=table.regret[~part],
             squared=distances(known, features_of(table.targets[row])),
-            members=predicted(ensemble, inputs[row], is_allowed=table.is_tried[row])[1],
+            members=predicted(ensemble, fold.read(int(row)), is_allowed=table.is_tried[row])[1],
         )
         for row in np.flatnonzero(part)
     )

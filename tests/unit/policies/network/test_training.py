@@ -12,10 +12,11 @@ REGRET = np.clip(INPUTS[:, :, 0] + 1.0, 0, 3)
 GROUPS = ["a", "a", "b", "b", "c", "c"]
 ALL = np.ones(6, dtype=np.bool_)
 PLAN = TrainingPlan(members=2, hidden=8, steps=80, dropout=0.0)
+FOLD = Fold(inputs=INPUTS, priors=INPUTS[:, :, -1], is_known=ALL, members=2)
 
 
 def _trained(*, plan=PLAN, regret=REGRET, seed=0) -> Ensemble:
-    return train([Fold(inputs=INPUTS, is_known=ALL, members=2)], regret=regret, groups=GROUPS, plan=plan, seed=seed)[0]
+    return train([FOLD], regret=regret, groups=GROUPS, plan=plan, seed=seed)[0]
 
 
 def _expected(ensemble: Ensemble) -> float:
@@ -46,7 +47,7 @@ def test_a_target_that_is_left_out_does_not_change_the_weights():
     changed = REGRET.copy()
     changed[4:] = 3 - changed[4:]
 
-    fold = Fold(inputs=INPUTS, is_known=is_known, members=2)
+    fold = dataclasses.replace(FOLD, is_known=is_known)
     first, second = (train([fold], regret=regret, groups=GROUPS, plan=PLAN, seed=0)[0] for regret in (REGRET, changed))
     np.testing.assert_array_equal(first.output_weights, second.output_weights)
 
@@ -54,13 +55,27 @@ def test_a_target_that_is_left_out_does_not_change_the_weights():
 def test_untried_cells_do_not_change_the_weights():
     gaps = REGRET.copy()
     gaps[:, 4] = np.nan
-    filled = Fold(inputs=INPUTS, is_known=ALL, members=2)
     other = INPUTS.copy()
     other[:, 4] = 7.0
 
-    first = train([filled], regret=gaps, groups=GROUPS, plan=PLAN, seed=0)[0]
-    second = train([dataclasses.replace(filled, inputs=other)], regret=gaps, groups=GROUPS, plan=PLAN, seed=0)[0]
+    first = train([FOLD], regret=gaps, groups=GROUPS, plan=PLAN, seed=0)[0]
+    second = train([dataclasses.replace(FOLD, inputs=other)], regret=gaps, groups=GROUPS, plan=PLAN, seed=0)[0]
     np.testing.assert_allclose(first.output_weights, second.output_weights, atol=1e-6)
+
+
+def test_folds_that_are_trained_side_by_side_learn_what_they_learn_alone():
+    priors = RNG.standard_normal((6, 5))
+    is_known = np.array([True, True, True, True, False, False])
+    other = dataclasses.replace(FOLD, priors=priors, is_known=is_known, members=1)
+
+    both = train([FOLD, other], regret=REGRET, groups=GROUPS, plan=PLAN, seed=0)
+
+    predicted = [
+        np.stack([e.regret(f.read(t)).mean(axis=0) for t in range(6)]) for e, f in zip(both, (FOLD, other), strict=True)
+    ]
+    assert np.corrcoef(predicted[0].ravel(), REGRET.ravel())[0, 1] > 0.8
+    assert np.corrcoef(predicted[1][:4].ravel(), REGRET[:4].ravel())[0, 1] > 0.8
+    assert np.array_equal(other.read(0)[:, -1], priors[0])
 
 
 def test_the_forward_pass_is_the_one_that_was_trained():
@@ -83,7 +98,7 @@ def test_training_leaves_the_number_of_threads_as_it_was():
 def test_a_larger_table_is_read_in_blocks():
     inputs = RNG.standard_normal((40, 60, 2))
     regret = np.clip(inputs[:, :, 0] + 1, 0, 3)
-    fold = Fold(inputs=inputs, is_known=np.ones(40, dtype=np.bool_), members=1)
+    fold = Fold(inputs=inputs, priors=inputs[:, :, -1], is_known=np.ones(40, dtype=np.bool_), members=1)
     plan = TrainingPlan(hidden=4, steps=3)
 
     (ensemble,) = train([fold], regret=regret, groups=[str(i) for i in range(40)], plan=plan, seed=0)
