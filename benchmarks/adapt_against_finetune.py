@@ -98,7 +98,7 @@ def compare(name: str, *, budget_s: float) -> Comparison:
     task = find_task(name)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "transmeta", "adapt", "--data", name, "--budget", f"{budget_s:g}s", "--json"]
-        command += ["--workspace", f"{folder}/workspace", "--out", f"{folder}/model"]
+        command += ["--workspace", f"{folder}/workspace", "--out", f"{folder}/model", "--no-learn"]
         started_s = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         adapt_s = time.monotonic() - started_s

@@ -58,7 +58,7 @@ def test_an_infeasible_request_is_refused_before_anything_is_computed(
 def test_a_search_on_ray_gives_the_trials_and_scores_of_the_local_one(
     two_cpus: None, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = words("search", photos, "--trials", 3, "--json", "--quiet")
+    command = words("search", photos, "--no-learn", "--trials", 3, "--json", "--quiet")
     found = {}
     for executor in ("local", "ray"):
         assert main([*command, "--workspace", str(tmp_path / executor), "--executor", executor]) == 0
@@ -71,7 +71,9 @@ def test_a_search_on_ray_gives_the_trials_and_scores_of_the_local_one(
 def test_asha_of_tune_may_stop_trials_and_the_best_one_is_complete(
     two_cpus: None, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = words("search", photos, "--trials", 6, "--json", "--scheduler", "asha", "--workspace", tmp_path / "w")
+    command = words(
+        "search", photos, "--no-learn", "--trials", 6, "--json", "--scheduler", "asha", "--workspace", tmp_path / "w"
+    )
 
     code = main(command)
 
@@ -101,7 +103,9 @@ def test_a_source_is_trained_by_ray_train_and_then_used(
 
 @pytest.mark.slow
 def test_stdout_of_a_process_that_starts_ray_holds_one_json_document(photos: Path, tmp_path: Path) -> None:
-    command = words("search", photos, "--trials", 2, "--workers", 2, "--workspace", tmp_path / "w", "--json")
+    command = words(
+        "search", photos, "--no-learn", "--trials", 2, "--workers", 2, "--workspace", tmp_path / "w", "--json"
+    )
 
     done = subprocess.run(
         [sys.executable, "-m", "transmeta", *command], capture_output=True, text=True, check=False, timeout=240
@@ -112,7 +116,7 @@ def test_stdout_of_a_process_that_starts_ray_holds_one_json_document(photos: Pat
 
 
 def test_an_address_without_a_cluster_is_refused_at_once(photos: Path, tmp_path: Path) -> None:
-    command = words("search", photos, "--trials", 1, "--workspace", tmp_path / "w", "--address")
+    command = words("search", photos, "--no-learn", "--trials", 1, "--workspace", tmp_path / "w", "--address")
 
     refusals = []
     for address in ("127.0.0.1:1", "nonsense"):

@@ -72,7 +72,7 @@ def adapt(
     precision: InPrecision = Precision.FLOAT32,
     ensemble: Ensemble = 5,
     seed: Seed = 0,
-    learn: Learn = False,
+    learn: Learn = True,
     as_json: AsJson = False,
     dry_run: DryRun = False,
     quiet: Quiet = False,
@@ -123,8 +123,6 @@ def adapt(
                     on_result=on_result,
                 )
             on_result.say_known(trials=report.trials)
-            if learn:
-                learn_afterwards(workspace, store=store, seed=seed)
     if dry_run:
         print_plan(plan, as_json=as_json)
     elif as_json:
@@ -141,6 +139,8 @@ def adapt(
                 ("model", report.model_path or "not kept; give --out DIR"),
             ]
         )
+    if learn and not dry_run:
+        learn_afterwards(workspace, store=store, seed=seed, is_quiet=quiet)
 
 
 def _test_score(report: "AdaptReport") -> str:

@@ -115,7 +115,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the input, say what would run, and stop.")]
 Learn = Annotated[
     bool,
-    typer.Option("--learn", help="Afterwards let the policy learn from it, as policy update does: half a minute."),
+    typer.Option(
+        "--learn/--no-learn",
+        help="After the results let the policy learn from them, as policy update does: some seconds beside the budget.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 

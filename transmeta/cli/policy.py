@@ -1,6 +1,7 @@
 """`transmeta policy`: the policy learns from what was tried, its versions, and the way back."""
 
 import dataclasses
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -126,12 +127,19 @@ def _row(version: "PolicyVersion") -> tuple[str, ...]:
     )
 
 
-def learn_afterwards(workspace: Path, *, store: str | None, seed: int) -> None:
+def learn_afterwards(workspace: Path, *, store: str | None, seed: int, is_quiet: bool) -> None:
     """Updates the policy after a search, and says on stderr what came of it; the search stands in any case."""
+    sys.stdout.flush()  # the results are complete for whoever reads them
+    if not is_quiet:
+        typer.echo("The policy learns from it: some seconds (--no-learn leaves it out).", err=True)
     try:
-        report = _update(workspace, store=store, seed=seed)
+        with only_results_on_stdout():
+            report = _update(workspace, store=store, seed=seed)
     except TransmetaError as error:
         typer.echo(f"The policy did not learn from it: {error}", err=True)
+        return
+    except KeyboardInterrupt:
+        typer.echo("The policy did not learn from it: interrupted; transmeta policy update does it", err=True)
         return
     regret = "" if report.before is None else f" (regret left out {shown(report.before)} -> {shown(report.after)})"
     verdict = f"version {report.version} is in force" if report.accepted else "not accepted, it stays as it was"

@@ -83,7 +83,7 @@ def search(
     gpus_per_worker: Gpus = 0.0,
     precision: InPrecision = Precision.FLOAT32,
     seed: Seed = 0,
-    learn: Learn = False,
+    learn: Learn = True,
     as_json: AsJson = False,
     dry_run: DryRun = False,
     quiet: Quiet = False,
@@ -144,8 +144,6 @@ def search(
                 seconds=round(time.monotonic() - started_s, 3),
                 ranked=tuple(ranked(found.results)),
             )
-            if learn:
-                learn_afterwards(workspace, store=store, seed=seed)
         else:
             plan = planned_search(
                 data, label=label, size=size, seed=seed, budget=spending, workspace=opened, compute=compute
@@ -156,3 +154,5 @@ def search(
         print_json(report)
     else:
         print_table(COLUMNS, rows_of(report.ranked))
+    if learn and not dry_run:
+        learn_afterwards(workspace, store=store, seed=seed, is_quiet=quiet)

@@ -39,7 +39,7 @@ class PolicyUpdate:
 
 
 def extended(base: Policy, experience: Sequence[Experience], *, learner: AdaptiveLearner) -> PolicyUpdate:
-    """Returns `base` with the targets of `experience` beside those that it knows. Takes about half a CPU minute.
+    """Returns `base` with the targets of `experience` beside those that it knows. Takes some ten CPU seconds.
 
     A base of another kind lends the table that it has; its decisions are not compared then.
 

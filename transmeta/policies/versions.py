@@ -79,7 +79,7 @@ class PolicyVersions:
 
     def add(self, policy: Policy, note: VersionNote) -> int:
         """Keeps `policy` as a new version, puts it in force, and returns its number."""
-        number = max(self._numbers(), default=0) + 1
+        number = self._reserved()
 
         def fill(folder: Path) -> None:
             save_policy(policy, folder)
@@ -125,6 +125,17 @@ class PolicyVersions:
             )
         parent = None if current is None else self._note(current).parent
         return parent if parent in older else max(older)
+
+    def _reserved(self) -> int:
+        """Returns a number that no other process gets: searches that end together each add a version."""
+        number = max(self._numbers(), default=0) + 1
+        while True:
+            try:
+                self._place(number).mkdir(parents=True)
+            except FileExistsError:
+                number += 1
+            else:
+                return number
 
     def _numbers(self) -> list[int]:
         places = (self.folder / FOLDER).glob(f"*/{POLICY_FILE}")

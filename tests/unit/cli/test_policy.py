@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from transmeta.cli import main
 from transmeta.policies.adaptive.learner import AdaptiveLearner
 from transmeta.policies.network.training import TrainingPlan
 
@@ -66,14 +67,24 @@ def test_an_update_without_anything_new_is_refused(refused: Run, run: Run, tried
     assert "nothing in them that the policy does not know" in refused("policy", "update", "--workspace", tried).err
 
 
-def test_a_search_feeds_the_policy(run: Run, tried: Path) -> None:
-    words = ("search", "digits@3", "--trials", 4, "--workspace", tried, "--quiet", "--learn")
+def test_a_search_that_is_told_so_leaves_the_policy_as_it_was(run: Run, tried: Path) -> None:
+    found = run("search", "digits@3", "--trials", 4, "--workspace", tried, "--quiet", "--no-learn")
 
-    first, again = run(*words), run(*words)
+    assert (found.code, found.err) == (0, "")
+    assert run("policy", "versions", "--workspace", tried, "--json").json == []
 
-    assert (first.code, again.code) == (0, 0)
+
+def test_a_search_feeds_the_policy(run: Run, tried: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["search", "digits@3", "--trials", "4", "--workspace", str(tried), "--quiet"]
+
+    assert main(words) == 0
+    first = capsys.readouterr()
+    assert main(words) == 0
+    again = capsys.readouterr()
+
     assert "The policy learned from it" in first.err
     assert "The policy did not learn from it" in again.err
+    assert "policy" not in first.out
     assert len(run("policy", "versions", "--workspace", tried, "--json").json) >= 1
 
 

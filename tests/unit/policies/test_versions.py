@@ -33,6 +33,13 @@ def test_versions_are_numbered_from_one_and_the_newest_is_in_force(versions: Pol
     assert found == [(1, "a", False), (2, "b", False), (3, "c", True)]
 
 
+def test_a_number_that_another_process_is_writing_to_is_not_used(tmp_path: Path, versions: PolicyVersions) -> None:
+    (tmp_path / "versions" / "0004").mkdir()
+
+    assert versions.add(policy("d"), note()) == 5
+    assert [version.number for version in versions.known()] == [1, 2, 3, 5]
+
+
 def test_an_older_version_can_be_put_in_force_and_the_newer_one_again(versions: PolicyVersions) -> None:
     versions.restore(1, proposer=PROPOSER)
     first = versions.current()
