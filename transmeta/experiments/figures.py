@@ -27,8 +27,8 @@ class Scores:
         regret: of its validation score, over (best − median), at most 3; 3 where nothing completed.
         regret_worst: the same over (best − worst).
         anytime: mean of `regret` over the trials so far.
-        negative_transfer: share of targets where its test score is below that of training from scratch with the
-            numbers that validate best there; None where scratch was not tried.
+        negative_transfer: share of targets where it uses a source and its test score is below that of training from
+            scratch with the numbers that validate best there; None where scratch was not tried.
     """
 
     test_score: float

@@ -195,12 +195,13 @@ def _scores(target: Recorded, picks: Sequence[TrialResult], budget: int) -> Scor
     # Nothing that completed is as bad as the worst that did: leaving such targets out would reward failure.
     test_score = min(tested(result) for result in target.completed.values()) if incumbent is None else tested(incumbent)
     scratch = target.scratch_score()
+    is_transfer = incumbent is None or not is_scratch(incumbent.spec.pair.source)
     return Scores(
         test_score=test_score,
         regret=regrets[-1],
         regret_worst=1.0 if incumbent is None else (target.best - validation(incumbent)) / target.spread,
         anytime=float(np.mean(regrets)),
-        negative_transfer=None if scratch is None else float(test_score < scratch - 1e-12),
+        negative_transfer=None if scratch is None else float(is_transfer and test_score < scratch - 1e-12),
     )
 
 

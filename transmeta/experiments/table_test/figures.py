@@ -20,6 +20,7 @@ NEAR: Final = 0.01
 EARLY: Final = 3
 """Points after which a pick is compared with training from scratch."""
 COST_FACTOR: Final = 1.5
+AGAINST_SCRATCH: Final = ("worse_than_scratch", "much_worse", "harmed", "much_harmed")
 
 
 @final
@@ -42,6 +43,8 @@ class Run:
         test: (N,) test value of the incumbent's full run; that of the worst completed run before there is one.
         worse_than_scratch: (N,) whether that is below the test value of the from-scratch configuration that validates
             best, and `much_worse` by more than one point (0.01).
+        harmed, much_harmed: (N,) the same of incumbents that use a source: negative transfer. Without a source there is
+            no transfer.
         is_scratch_good: whether that value is within one point of the one of the best configuration, or above.
         at_seconds: after 1, 10 and 60 seconds of cost; `at_grid` likewise on `GRID`.
         evaluations_to_near: until the incumbent is within 1 % of the best; N where it never is.
@@ -54,6 +57,8 @@ class Run:
     test: Array
     worse_than_scratch: Array
     much_worse: Array
+    harmed: Array
+    much_harmed: Array
     is_scratch_good: float
     at_seconds: Array
     at_grid: Array
@@ -76,14 +81,18 @@ def run_figures(log: Log, target: Target, *, points: Points, is_scratch: Flags) 
     value, incumbent = _taken(log.value, at, -np.inf), _taken(log.incumbent, at, -1).astype(np.int64)
     test = _test(target, incumbent)
     reference, is_good = _scratch(target, is_scratch)
+    worse, much_worse = _below(test, reference - 1e-12), _below(test, reference - NEAR - 1e-12)
+    is_transfer = (incumbent < 0) | ~is_scratch[np.maximum(incumbent, 0)]
     near = np.flatnonzero(log.value >= target.best - NEAR * abs(target.best))
     covered, is_cost_right = _calibration(log, target)
     return Run(
         regret=target.regret(value),
         range_regret=np.where(np.isneginf(value), 1.0, np.clip((target.best - value) / target.spread, 0.0, 1.0)),
         test=test,
-        worse_than_scratch=_below(test, reference - 1e-12),
-        much_worse=_below(test, reference - NEAR - 1e-12),
+        worse_than_scratch=worse,
+        much_worse=much_worse,
+        harmed=worse * is_transfer,
+        much_harmed=much_worse * is_transfer,
         is_scratch_good=is_good,
         at_seconds=target.regret(_taken(log.value, _indices(log.cost_s, np.array(SECONDS)), -np.inf)),
         at_grid=target.regret(_taken(log.value, _indices(log.cost_s, np.array(GRID)), -np.inf)),
@@ -101,7 +110,7 @@ def mean_run(runs: Sequence[Run]) -> Run:
     return Run(
         **{
             name: np.mean([getattr(run, name) for run in runs], axis=0)
-            for name in ("regret", "range_regret", "test", "worse_than_scratch", "much_worse", "at_seconds", "at_grid")
+            for name in ("regret", "range_regret", "test", *AGAINST_SCRATCH, "at_seconds", "at_grid")
         },
         is_scratch_good=runs[0].is_scratch_good,
         evaluations_to_near=float(np.mean([run.evaluations_to_near for run in runs])),

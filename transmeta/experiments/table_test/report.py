@@ -36,9 +36,10 @@ class MethodFigures:
         at: point → regret; `at_worst` over best − worst; `at_test` test value of the incumbent's full run.
         at_seconds: seconds of cost → regret.
         per_target: regret at each point, 1 to N.
-        negative_transfer: point → share of targets whose incumbent has a worse test value than training from scratch.
+        negative_transfer: point → share of targets whose incumbent uses a source and tests worse than training from scratch.
         worse_where_scratch_is_good: of the targets where scratch is within one point of the best configuration or
-            above, the share whose incumbent after 3 points is worse than scratch; `much_worse...` by over one point.
+            above, the share whose incumbent after 3 points is worse than scratch, itself from scratch or not;
+            `much_worse...` by over one point; `harmed...` and `much_harmed...` those of them that use a source.
         evaluations_to_1_percent: until the incumbent is within 1 % of the best, N where it never is.
         reached_1_percent: share of targets where it is.
         coverage: share of held-out values inside the predicted 90 % intervals, of `forecasts` predictions.
@@ -58,6 +59,8 @@ class MethodFigures:
     negative_transfer: Mapping[str, float] | None
     worse_where_scratch_is_good: Share | None
     much_worse_where_scratch_is_good: Share | None
+    harmed_where_scratch_is_good: Share | None
+    much_harmed_where_scratch_is_good: Share | None
     evaluations_to_1_percent: float
     reached_1_percent: float
     coverage: float | None
@@ -148,7 +151,7 @@ def method_figures(ground: Ground, played: Played, *, points: Points) -> MethodF
         """The mean over data sets of the mean over their targets; what is unknown does not count."""
         return _mean([_mean([of(run) for run in group]) for group in units])
 
-    known_test, worse = mean(lambda run: run.test), mean(lambda run: run.worse_than_scratch)
+    known_test, harmed = mean(lambda run: run.test), mean(lambda run: run.harmed)
     regret, range_regret = mean(lambda run: run.regret), mean(lambda run: run.range_regret)
     assert regret is not None
     assert range_regret is not None
@@ -164,9 +167,11 @@ def method_figures(ground: Ground, played: Played, *, points: Points) -> MethodF
         at_worst=_at(range_regret),
         at_test=None if known_test is None else _at(known_test),
         at_seconds=None if seconds is None else {f"{s:g}": float(r) for s, r in zip(SECONDS, seconds, strict=True)},
-        negative_transfer=None if worse is None else _at(worse),
+        negative_transfer=None if harmed is None else _at(harmed),
         worse_where_scratch_is_good=_early(units, lambda run: run.worse_than_scratch),
         much_worse_where_scratch_is_good=_early(units, lambda run: run.much_worse),
+        harmed_where_scratch_is_good=_early(units, lambda run: run.harmed),
+        much_harmed_where_scratch_is_good=_early(units, lambda run: run.much_harmed),
         evaluations_to_1_percent=float(np.mean([np.mean([run.evaluations_to_near for run in g]) for g in units])),
         reached_1_percent=float(np.mean([np.mean([run.is_near for run in group]) for group in units])),
         coverage=float(covered.mean()) if covered.size else None,

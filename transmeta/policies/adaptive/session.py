@@ -19,7 +19,8 @@ FAILED: Final = -1e30
 
 
 REFERENCE_AT: Final = 3
-"""The start that is training from scratch at the latest, where nobody knows any source: transfer may do harm."""
+"""The start that is training from scratch at the latest, where nobody knows any source: transfer may do harm. It is run
+to its end at once: what is known of curves says as little there."""
 TIGHT: Final = (0.0, 0.5, 1.0)
 FEW_RUNS: Final = 2.0
 """With a budget of so few full runs, gain per cost alone is no good rule: what is cheap can use up what a better move
@@ -149,6 +150,7 @@ class AdaptiveSession:
             remaining[self._utility == FAILED] = 0.0
         if self._is_reference_due(remaining):
             remaining[~self._reference] = 0.0
+            remaining[:, :-1] = 0.0
         move = self._best(remaining)
         if move is None:
             return None
@@ -172,9 +174,11 @@ class AdaptiveSession:
 
     def _is_reference_due(self, remaining: Array) -> bool:
         is_started = self._paid > 0
-        can = affordable(remaining, left=self._spending.left)
+        can = affordable(remaining, left=self._spending.left)[:, -1]
         is_late = int(is_started.sum()) >= REFERENCE_AT - 1
-        return bool(is_late and can[self._reference].any() and not (is_started & self._reference).any())
+        may_go_on = self._knobs.is_partial & (self._paid < remaining.shape[1]) & (self._utility != FAILED)
+        is_told = is_started & ~may_go_on
+        return bool(is_late and can[self._reference].any() and not is_told[self._reference].any())
 
     def _now(self) -> tuple[Array, Array]:
         """Returns the rows and their weights, with the samples of what is believed now."""

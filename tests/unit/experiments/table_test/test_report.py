@@ -68,6 +68,19 @@ def test_a_pick_that_tests_worse_than_scratch_is_negative_transfer() -> None:
     # Scratch is as good as the best on the last target only, and there it is missed by ten points.
     assert figures.worse_where_scratch_is_good == Share(share=1.0, low=1.0, high=1.0, count=1)
     assert figures.much_worse_where_scratch_is_good == figures.worse_where_scratch_is_good
+    assert figures.harmed_where_scratch_is_good == figures.much_harmed_where_scratch_is_good
+    assert figures.harmed_where_scratch_is_good == figures.worse_where_scratch_is_good
+
+
+def test_training_from_scratch_is_never_negative_transfer() -> None:
+    test, values = [[0.7, 0.9]] * 3 + [[0.7, 0.8]], [[0.8, 0.6]] * 3 + [[0.8, 0.9]]
+    report = compared(finals(values, test=test, sources=["scratch", "scratch"]), evaluations=1, methods=("mean_rank",))
+    figures = report.methods["mean_rank"]
+
+    assert figures.negative_transfer == {"1": 0.0}
+    assert figures.worse_where_scratch_is_good is not None
+    assert figures.worse_where_scratch_is_good.share == 0.25
+    assert figures.harmed_where_scratch_is_good == Share(share=0.0, low=0.0, high=0.0, count=4)
 
 
 def test_within_one_percent_is_counted_in_evaluations() -> None:

@@ -1,6 +1,7 @@
 """One search, from rows that are given."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -61,6 +62,23 @@ def test_without_a_reference_or_with_it_chosen_anyway_the_rows_alone_count(refer
     assert LAST not in _configs(_session(reference=reference))
 
 
+def test_the_reference_is_run_to_its_end_before_anything_else() -> None:
+    session = _partial(DEFAULT, budget=10.0, reference=[1])
+    others = [Move(config=0, step=1), Move(config=2, step=5)]
+    for move in others:
+        session.tell(move, np.array([0.5]), np.zeros(1), failed=False)
+
+    first = session.next()
+    session.tell(Move(config=1, step=9), np.array([0.5]), np.zeros(1), failed=False)
+    second = session.next()
+    session.tell(Move(config=1, step=10), np.array([0.5]), np.zeros(1), failed=False)
+    third = session.next()
+
+    assert first == second == Move(config=1, step=10)
+    assert third is not None
+    assert third.config != 1
+
+
 def test_a_reference_that_the_budget_does_not_cover_is_left_out() -> None:
     configs = _configs(_session(reference=[LAST], dear=9.0))
 
@@ -74,7 +92,9 @@ TWO_ARE_BEST = np.array([[[0.2, 0.1], [2.9, 0.9], [2.5, 2.5]], [[2.5, 2.5], [2.9
 """Short runs of the first and the third together are better than any full run."""
 
 
-def _partial(knobs: Knobs, *, budget: float, regret: Array = ONE_IS_BEST) -> AdaptiveSession:
+def _partial(
+    knobs: Knobs, *, budget: float, regret: Array = ONE_IS_BEST, reference: Sequence[int] = ()
+) -> AdaptiveSession:
     return AdaptiveSession(
         Rows(regret=regret, weights=np.full(len(regret), 1 / len(regret)), known=len(regret)),
         columns=np.arange(3),
@@ -95,7 +115,7 @@ def _partial(knobs: Knobs, *, budget: float, regret: Array = ONE_IS_BEST) -> Ada
             log_scale=Normal(mean=0.0, deviation=0.5),
             normal=np.zeros((4, 3)),
         ),
-        reference=np.zeros(3, dtype=np.bool_),
+        reference=np.isin(np.arange(3), reference),
     )
 
 
