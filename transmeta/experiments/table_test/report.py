@@ -36,7 +36,7 @@ class MethodFigures:
         at: point → regret; `at_worst` over best − worst; `at_test` test value of the incumbent's full run.
         at_seconds: seconds of cost → regret.
         per_target: regret at each point, 1 to N.
-        negative_transfer: point → share of targets whose incumbent uses a source and tests worse than training from scratch.
+        negative_transfer: point → share of targets whose incumbent uses a source and tests worse than from scratch.
         worse_where_scratch_is_good: of the targets where scratch is within one point of the best configuration or
             above, the share whose incumbent after 3 points is worse than scratch, itself from scratch or not;
             `much_worse...` by over one point; `harmed...` and `much_harmed...` those of them that use a source.
