@@ -1,4 +1,7 @@
-"""The composition root: which store, which models, which policy and which executor a command works with."""
+"""The composition root: which store, which models, which policy and which executor a command works with.
+
+What needs torch or ConfigSpace is imported where it is used: many commands need neither, and would wait two seconds.
+"""
 
 import dataclasses
 import datetime
@@ -17,21 +20,17 @@ from transmeta.core.protocols import Policy, TrialExecutor
 from transmeta.core.space import Proposer
 from transmeta.core.task import Task
 from transmeta.errors import ConflictError, InputError, UnknownNameError
-from transmeta.execution.local import LocalExecutor
 from transmeta.experiments.run import OnResult, Workbench
 from transmeta.policies.files import POLICY_FILE, load_policy
 from transmeta.policies.portfolio import PortfolioLearner
 from transmeta.policies.table import RegretTable
 from transmeta.policies.versions import PolicyVersions, VersionNote
 from transmeta.stores.sql import SqlExperienceStore
-from transmeta.strategies.catalogue import SpaceProposer
-from transmeta.trials.describe import describe
-from transmeta.trials.environment import Environment
-from transmeta.trials.planner import UnitPlanner
 from transmeta.version import __version__
 
 if TYPE_CHECKING:
     from transmeta.execution.ray.train_executor import TrainExecutor
+    from transmeta.trials.environment import Environment
 
 DEFAULT_FOLDER: Final = Path(".transmeta")
 PACKAGED_POLICY: Final = Path(__file__).parent / "policies" / "packaged"
@@ -107,8 +106,10 @@ class Workspace:
         """The versions of the learned policy."""
         return PolicyVersions(folder=self.policy_folder)
 
-    def environment(self, *, checkpoints: Path | None = None) -> Environment:
+    def environment(self, *, checkpoints: Path | None = None) -> "Environment":
         """Returns what trials need beside their specs; trained models are kept in `checkpoints` if given."""
+        from transmeta.trials.environment import Environment
+
         return Environment(
             model_folders=(str(self.models.resolve()),),
             checkpoint_folder=None if checkpoints is None else str(checkpoints.resolve()),
@@ -123,6 +124,8 @@ class Workspace:
 
     def features(self, target: Task, *, store: SqlExperienceStore) -> MetaFeatures:
         """Returns the meta-features of `target`, computed once for the same sources and then kept."""
+        from transmeta.trials.describe import describe
+
         cards = self.environment().library().candidates(target)
         known = store.features(target.id)
         if known is not None and set(known.pairs) == {card.id for card in cards}:
@@ -134,6 +137,8 @@ class Workspace:
 
     def proposer(self, cards: Sequence[ModelCard], *, strategies: tuple[str, ...] | None = None) -> Proposer:
         """Returns what draws fresh arms over `cards`."""
+        from transmeta.strategies.catalogue import SpaceProposer
+
         return SpaceProposer(cards={card.id: card for card in cards}, strategies=strategies)
 
     def policy(self, target: Task, *, folder: Path | None = None) -> Policy:
@@ -263,12 +268,14 @@ def code_version() -> str:
 
 @contextmanager
 def _executor(
-    compute: Compute, environment: Environment, scheduler: SchedulerKind, *, storage: Path
+    compute: Compute, environment: "Environment", scheduler: SchedulerKind, *, storage: Path
 ) -> Iterator[TrialExecutor]:
     check_scheduler(scheduler, compute=compute)
     if compute.executor is ExecutorKind.LOCAL:
         if compute.gpus:
             raise InputError(f"gpus: {compute.gpus:g} asked for, but the local executor has none; use --executor ray")
+        from transmeta.execution.local import LocalExecutor
+
         yield LocalExecutor(environment=environment)
         return
     from transmeta.execution.ray.session import session
@@ -293,6 +300,8 @@ def _executor(
         if is_train:
             yield train()
             return
+        from transmeta.trials.planner import UnitPlanner
+
         planner = UnitPlanner(environment=environment)
         if compute.executor is ExecutorKind.TUNE:
             yield TuneExecutor(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, final
 
 import numpy as np
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from transmeta.policies.adaptive.costs import ExpectedCost
 from transmeta.policies.adaptive.posterior import Beliefs
@@ -114,7 +114,7 @@ def surely_best(cases: Sequence[Case], tiers: Sequence[Sequence[Knobs]], *, othe
         for knobs in tier:
             gains = usual - _group_means(played, knobs)
             error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
-            if gains.mean() > max(most, error * float(student_t.ppf(SURE, len(gains) - 1))):
+            if gains.mean() > max(most, error * float(stdtrit(len(gains) - 1, SURE))):
                 best, most = knobs, float(gains.mean())
         if most > 0:
             return best
