@@ -50,6 +50,7 @@ def adapt(
     *,
     budget: str | float | None = None,
     trials: int | None = None,
+    min_gain: float = 0.0,
     out: Path | None = None,
     label: str = "label",
     size: int | None = None,
@@ -68,6 +69,7 @@ def adapt(
         data: a folder of images (class = sub-folder), a .csv or .parquet file, an .npz file, or the name of a task.
         budget: wall time such as `2m` or seconds; never exceeded by more than a tenth, and it may end earlier.
         trials: number of trials; with it alone the result is the same wherever it is run.
+        min_gain: ends the search early, once no choice is expected to raise the best validation score by as much.
         label: the column to predict, for tables.
         size: pixels of each side that the images of a folder are read at; 32 by default.
         workspace: experience, models and policy; by default `.transmeta` in the working directory.
@@ -83,7 +85,8 @@ def adapt(
         NoValidTrialError: if no trial gave a model.
     """
     started_s = time.monotonic() - elapsed_s
-    spending = Budget(trials=trials, wall_s=None if budget is None else parse_duration(budget))
+    wall_s = None if budget is None else parse_duration(budget)
+    spending = Budget(trials=trials, wall_s=wall_s, min_gain=min_gain)
     check_budget(spending)
     check_ensemble(ensemble)
     if out is not None:
@@ -131,6 +134,7 @@ def adapt(
             sources=sum(card.is_pretrained for card in library.candidates(task)),
             trials=len(found.results),
             seconds=round(clock(), 3),
+            is_settled=found.is_settled,
             model_path=None if out is None else str(out),
             version=code_version(),
         )

@@ -18,6 +18,7 @@ from transmeta.cli.options import (
     InPrecision,
     Label,
     Learn,
+    MinGain,
     PolicyFolder,
     Quiet,
     Seed,
@@ -55,6 +56,7 @@ def adapt(
     data: DataOption = None,
     budget: TimeBudget = None,
     trials: Trials = None,
+    min_gain: MinGain = 0.0,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Where the model goes, with a report; a model there is replaced."),
@@ -87,7 +89,8 @@ def adapt(
         from transmeta.experiments.ensemble import check_ensemble
 
         chosen = one_data(target, data)
-        spending = Budget(trials=trials, wall_s=None if budget is None else api.parse_duration(budget))
+        wall_s = None if budget is None else api.parse_duration(budget)
+        spending = Budget(trials=trials, wall_s=wall_s, min_gain=min_gain)
         compute = choose_compute(
             executor,
             address=address,
@@ -110,6 +113,7 @@ def adapt(
                     chosen,
                     budget=spending.wall_s,
                     trials=trials,
+                    min_gain=min_gain,
                     out=out,
                     label=label,
                     size=size,
@@ -135,7 +139,7 @@ def adapt(
                 (f"validation {report.metric}", shown(report.validation_score)),
                 ("chosen", _choice(report)),
                 ("with", shown_params(report.params)),
-                ("trials", f"{report.trials} in {report.seconds:.1f} s"),
+                ("trials", f"{report.trials} in {report.seconds:.1f} s{_why_ended(report)}"),
                 ("model", report.model_path or "not kept; give --out DIR"),
             ]
         )
@@ -148,6 +152,10 @@ def _test_score(report: "AdaptReport") -> str:
         return shown(report.test_score)
     alone = shown(report.single_test_score)
     return f"{shown(report.test_score)} by {len(report.members)} models together, {alone} by the chosen one alone"
+
+
+def _why_ended(report: "AdaptReport") -> str:
+    return "; no other was expected to gain enough" if report.is_settled else ""
 
 
 def _choice(report: "AdaptReport") -> str:

@@ -69,6 +69,15 @@ TimeBudget = Annotated[
     str | None,
     typer.Option("--budget", metavar="TIME", help="Wall time from the start of the command: 90s, 2m, 1h30m."),
 ]
+MinGain = Annotated[
+    float,
+    typer.Option(
+        "--min-gain",
+        metavar="GAIN",
+        help="End early, once the policy expects no choice to raise the best validation score by as much: 0.002 saves "
+        "a third of 20 trials. 0 spends the whole budget.",
+    ),
+]
 WorkspaceFolder = Annotated[
     Path, typer.Option("--workspace", metavar="DIR", help="Folder of experience, models and policy.")
 ]

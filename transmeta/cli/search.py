@@ -17,6 +17,7 @@ from transmeta.cli.options import (
     InPrecision,
     Label,
     Learn,
+    MinGain,
     PolicyFolder,
     Quiet,
     Seed,
@@ -31,7 +32,7 @@ from transmeta.cli.options import (
     executor_option,
     open_workspace,
 )
-from transmeta.cli.output import only_results_on_stdout, print_json, print_table
+from transmeta.cli.output import only_results_on_stdout, print_json, print_table, say
 from transmeta.cli.plan import planned_search, print_plan
 from transmeta.cli.policy import learn_afterwards
 from transmeta.cli.progress import progress
@@ -49,11 +50,13 @@ class SearchReport:
     Attributes:
         ranked: all trials, best validation score first.
         seconds: of wall time, start-up included.
+        is_settled: whether it ended since no choice was expected to gain enough.
     """
 
     target: str
     trials: int
     seconds: float
+    is_settled: bool
     ranked: tuple[TrialReport, ...]
 
 
@@ -61,6 +64,7 @@ def search(
     data: Target,
     trials: Trials = None,
     budget: TimeBudget = None,
+    min_gain: MinGain = 0.0,
     scheduler: Annotated[
         str,
         typer.Option(
@@ -101,7 +105,8 @@ def search(
         from transmeta.workspace import ExecutorKind, SchedulerKind, check_scheduler, parse_scheduler
 
         started_s = time.monotonic() - elapsed_s()
-        spending = Budget(trials=trials, wall_s=None if budget is None else api.parse_duration(budget))
+        wall_s = None if budget is None else api.parse_duration(budget)
+        spending = Budget(trials=trials, wall_s=wall_s, min_gain=min_gain)
         check_budget(spending)
         stopper = parse_scheduler(scheduler)
         is_tunes = stopper is not SchedulerKind.NONE
@@ -138,10 +143,13 @@ def search(
                     precision=precision,
                 )
             on_result.say_known(trials=len(found.results))
+            if found.is_settled and not quiet:
+                say(f"ended after {len(found.results)} trials: no other was expected to gain {min_gain:g}")
             report = SearchReport(
                 target=task.id,
                 trials=len(found.results),
                 seconds=round(time.monotonic() - started_s, 3),
+                is_settled=found.is_settled,
                 ranked=tuple(ranked(found.results)),
             )
         else:

@@ -69,6 +69,18 @@ class CostAware(Protocol):
         ...
 
 
+@runtime_checkable
+class GainAware(Protocol):
+    """A policy that can say what going on is worth."""
+
+    def expected_gain(self, features: MetaFeatures, history: History) -> float | None:
+        """Returns by how much the best utility of `history` is expected to rise by the best choice that is left.
+
+        None where nothing was observed that would tell.
+        """
+        ...
+
+
 P = TypeVar("P", bound=Policy)
 
 

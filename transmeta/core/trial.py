@@ -168,7 +168,9 @@ class Budget:
     Attributes:
         trials: number of trials started.
         wall_s: seconds of wall time.
+        min_gain: what the best validation score has to be expected to rise by for the search to go on; 0 to spend all.
     """
 
     trials: int | None = None
     wall_s: float | None = None
+    min_gain: float = 0.0

@@ -23,10 +23,12 @@ class Adaptation:
     Attributes:
         best: the trial with the best validation score; its checkpoint is set where the executor keeps models.
         results: all trials in the order in which they were proposed.
+        is_settled: whether it ended since no choice was expected to gain enough.
     """
 
     best: TrialResult
     results: tuple[TrialResult, ...]
+    is_settled: bool
 
 
 def search_target(
@@ -62,13 +64,14 @@ def search_target(
         halving=halving,
         seed=seed,
         precision=precision,
+        min_gain=budget.min_gain,
     )
     search: Search = inner if budget.wall_s is None else Deadline(inner, clock=clock, at=budget.wall_s)
     run(search, bench=bench, features={target.id: features})
     best = best_of(inner.results)
     if best is None:
         raise NoValidTrialError(f"{target.name}: {_why_none(inner.results)}")
-    return Adaptation(best=best, results=inner.results)
+    return Adaptation(best=best, results=inner.results, is_settled=inner.is_settled)
 
 
 def run_again(result: TrialResult, *, bench: Workbench) -> TrialResult:
@@ -103,6 +106,8 @@ def check_budget(budget: Budget) -> None:
         raise InputError(f"a budget of {budget.trials} trials; give 1 or more")
     if budget.wall_s is not None and not 0 < budget.wall_s < float("inf"):
         raise InputError(f"a budget of {budget.wall_s:g} s; give a positive time such as 2m")
+    if not 0 <= budget.min_gain < float("inf"):
+        raise InputError(f"min_gain: {budget.min_gain:g}; give 0 or more, such as 0.002")
 
 
 def _why_none(results: Sequence[TrialResult]) -> str:

@@ -45,6 +45,7 @@ class AdaptReport:
         seconds: of wall time, start-up included.
         transfer: False if training from scratch won.
         sources: number of models that could have been transferred from; if 0, nothing but scratch was tried.
+        is_settled: whether it ended since no choice was expected to raise the validation score by the least gain asked.
     """
 
     target: str
@@ -60,6 +61,7 @@ class AdaptReport:
     sources: int
     trials: int
     seconds: float
+    is_settled: bool
     model_path: str | None
     version: str
     schema: int = 1

@@ -7,7 +7,7 @@ from typing import Final, final
 
 from transmeta.core.experience import MetaFeatures
 from transmeta.core.plan import Precision
-from transmeta.core.protocols import Policy, Search
+from transmeta.core.protocols import GainAware, Policy, Search
 from transmeta.core.task import Task, TaskPair
 from transmeta.core.trial import (
     STOPPED_BY_SEARCH,
@@ -82,8 +82,13 @@ class PolicySearch:
     From the fifth generation on a generation knows the results of all but the last before it, so that the two of them
     can be under way together and no worker waits for the slowest trial of the last. After forty trials they grow.
 
+    Attributes:
+        is_settled: whether it ended since no choice was expected to gain enough.
+
     Args:
         trials: how many trials in all.
+        min_gain: no generation follows once no choice is expected to raise the best utility by as much; policies that
+            cannot tell go on.
         halving: stops trials early; None runs each to its end.
         seed: of the policy's choices.
         trial_seed, precision: of the trials themselves.
@@ -100,6 +105,7 @@ class PolicySearch:
         seed: int,
         trial_seed: int = 0,
         precision: Precision = Precision.FLOAT32,
+        min_gain: float = 0.0,
     ) -> None:
         self._target = target
         self._features = features
@@ -115,6 +121,8 @@ class PolicySearch:
         self._finished: dict[TrialId, TrialResult] = {}
         self._earlier: list[dict[float, list[float]]] = []
         self._is_exhausted = False
+        self._min_gain = min_gain
+        self.is_settled = False
 
     @property
     def rungs(self) -> Sequence[float]:
@@ -164,6 +172,9 @@ class PolicySearch:
         generation = len(self._earlier)
         self._earlier.append({rung: self._utilities_at(rung, told) for rung in self.rungs})
         history = [result for result in told if result.status is not TrialStatus.CRASHED]
+        if self._is_enough(history):
+            self.is_settled = self._is_exhausted = True
+            return
         seed = derive_seed(self._seed, "generation", generation)
         for suggestion in self._policy.suggest(self._features, history, count=count + pending, seed=seed):
             pair = TaskPair(source=suggestion.arm.source, target=self._target)
@@ -175,6 +186,13 @@ class PolicySearch:
                 self._generation_of[spec.id] = generation
                 self._waiting.append(spec)
         self._is_exhausted = not self._waiting
+
+    def _is_enough(self, history: Sequence[TrialResult]) -> bool:
+        """Whether no choice is expected to raise the best utility by `min_gain`."""
+        if self._min_gain <= 0 or not isinstance(self._policy, GainAware):
+            return False
+        gain = self._policy.expected_gain(self._features, history)
+        return gain is not None and gain < self._min_gain
 
     def _utilities_at(self, rung: float, results: Sequence[TrialResult]) -> list[float]:
         utilities = []

@@ -294,6 +294,38 @@ def test_a_policy_with_nothing_new_ends_the_search():
     assert len(results) == 6
 
 
+class Doubtful:
+    """A policy that expects less and less: 1 / trials."""
+
+    name = "doubtful"
+
+    def suggest(self, features, history, *, count, seed):
+        return ListPolicy(arms=arms(30)).suggest(features, history, count=count, seed=seed)
+
+    def expected_gain(self, features, history):
+        return 1 / len(history) if history else None
+
+
+@pytest.mark.parametrize(("min_gain", "expected"), [(0.0, 12), (0.05, 12), (0.2, 8), (0.9, 4)])
+def test_a_search_ends_once_nothing_is_expected_to_gain_enough(min_gain, expected):
+    search = PolicySearch(
+        TARGET, features=FEATURES, policy=Doubtful(), trials=12, halving=None, seed=0, min_gain=min_gain
+    )
+
+    results = list(ScriptedExecutor(script).drive(search))
+
+    assert len(results) == expected
+    assert search.is_settled == (expected < 12)
+
+
+def test_a_policy_that_cannot_tell_what_going_on_is_worth_goes_on():
+    search = PolicySearch(
+        TARGET, features=FEATURES, policy=ListPolicy(arms=arms(30)), trials=12, halving=None, seed=0, min_gain=0.9
+    )
+
+    assert len(list(ScriptedExecutor(script).drive(search))) == 12
+
+
 def test_a_policy_that_repeats_itself_ends_the_search():
     class Stubborn:
         name = "stubborn"

@@ -106,6 +106,14 @@ class AdaptivePolicy:
             known += wide._known(features, history, now, count=count - len(known), first=known)
         return known + hand_over(known, features=features, now=now, proposer=self.proposer, count=count, seed=seed)
 
+    def expected_gain(self, features: MetaFeatures, history: History) -> float | None:
+        """Returns by how much the best utility is expected to rise by the best of the known arms that is left."""
+        wide = self._with(self._cold(features) if self.learned.ensemble is not None else (), history)
+        now = situation(wide.table, features, history)
+        if not now.observed or not self.table.targets:
+            return None
+        return wide._told_session(features, history, now)[0].expected_gain()
+
     def _with(self, arms: Sequence[Arm], history: History) -> "AdaptivePolicy":
         """Returns the policy with columns for `arms` and for what was tried, of which the network alone speaks."""
         known = self.table.columns()
@@ -137,13 +145,7 @@ class AdaptivePolicy:
         """Returns up to `count` suggestions among the arms of the table, to be made after those of `first`."""
         if not now.is_available.any() or not self.table.targets:
             return ()
-        told = _told(self.table, history)
-        is_allowed = now.is_available.copy()
-        is_allowed[[column for column, _, _ in told]] = True
-        session = self._session(features, is_allowed, paid=_paid(now))
-        for _, done, utility in told:
-            values = np.zeros(0) if utility is None else np.array([utility])
-            session.tell(done, values, np.zeros(0), failed=utility is None)
+        session, is_allowed = self._told_session(features, history, now)
         places = self.table.columns()
         for suggestion in first:
             session.assume(Move(config=places[suggestion.arm.key], step=GRID))
@@ -153,6 +155,17 @@ class AdaptivePolicy:
             session.assume(move)
         described = self._described(session, columns, features=features, now=now, is_allowed=is_allowed)
         return described if history else self._explained(described, features)
+
+    def _told_session(self, features: MetaFeatures, history: History, now: Situation) -> tuple[AdaptiveSession, Flags]:
+        """Returns a search that knows the history, and which arms it has, (A,)."""
+        told = _told(self.table, history)
+        is_allowed = now.is_available.copy()
+        is_allowed[[column for column, _, _ in told]] = True
+        session = self._session(features, is_allowed, paid=_paid(now))
+        for _, done, utility in told:
+            values = np.zeros(0) if utility is None else np.array([utility])
+            session.tell(done, values, np.zeros(0), failed=utility is None)
+        return session, is_allowed
 
     def _session(self, features: MetaFeatures, is_allowed: Flags, *, paid: Paid) -> AdaptiveSession:
         names = sorted({name for vector in features.pairs.values() for name in vector})

@@ -10,6 +10,7 @@ import dataclasses
 from typing import Final, final
 
 import numpy as np
+from scipy.special import ndtr
 
 from transmeta.policies.adaptive.protocol import Array, Indices
 from transmeta.policies.forecast import Normal
@@ -97,6 +98,14 @@ class Posterior:
         best = drawn.max(axis=1, keepdims=True)
         spread = np.maximum(best - np.median(drawn, axis=1, keepdims=True), 0.1)
         return np.asarray(np.clip((best - drawn) / spread, 0.0, WORST), dtype=np.float64)
+
+    def expected_improvement(self, best: float) -> Array:
+        """Returns E[(value − best)₊] of full runs, (C,), in closed form (Jones, Schonlau & Welch 1998, eq. 15)."""
+        gain = self.level + self.scale * self.mean - best
+        deviation = self.scale * np.sqrt(np.maximum(np.diag(self.covariance), 1e-12))
+        score = gain / deviation
+        density = np.exp(-0.5 * score**2) / np.sqrt(2 * np.pi)
+        return np.asarray(gain * ndtr(score) + deviation * density, dtype=np.float64)
 
     def value(self, c: int) -> Normal:
         """Returns the value of a full run of a configuration."""

@@ -201,6 +201,17 @@ class AdaptiveSession:
             )
         return self._believed
 
+    def expected_gain(self) -> float | None:
+        """Returns by how much the best value so far is expected to rise by the best full run that was not started.
+
+        None before anything was observed; 0 where nothing is left.
+        """
+        told = self._utility[(self._told > 0) & (self._utility != FAILED)]
+        if not told.size:
+            return None
+        is_left = self._paid == 0
+        return float(self.believed().expected_improvement(float(told.max()))[is_left].max(initial=0.0))
+
     def predict(self, config: int) -> Forecast:
         """Returns what a full run of the configuration would bring, as known now."""
         place = self._place[config]

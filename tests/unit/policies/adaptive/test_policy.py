@@ -220,3 +220,23 @@ def test_a_target_is_met_once_and_again_only_when_it_or_what_is_allowed_changes(
     searching.suggest(present(-0.123), (), count=1, seed=0)
     assert len(met) == 2
     assert searching.suggest(present(0.123), (), count=1, seed=0) == first
+
+
+def test_what_going_on_is_worth_falls_with_what_was_found() -> None:
+    features = present(0.8)
+    poor = [trial("new", ARMS[4], 0.5)]
+    good = [*poor, trial("new", ARMS[0], 0.74)]
+
+    before, after_poor, after_good = (policy().expected_gain(features, history) for history in ((), poor, good))
+
+    assert before is None
+    assert after_poor is not None
+    assert after_good is not None
+    assert after_poor > 0.1
+    assert 0.0 < after_good < after_poor / 3
+
+
+def test_what_failed_tells_nothing_of_what_going_on_is_worth() -> None:
+    failed = result(task("new"), ARMS[0], None, status=TrialStatus.FAILED)
+
+    assert policy().expected_gain(present(0.8), [failed]) is None

@@ -73,3 +73,14 @@ def test_a_covariance_with_missing_blocks_is_positive_definite_and_no_configurat
 
     assert np.linalg.eigvalsh(covariance).min() > 0
     assert covariance[7, 7] == pytest.approx(np.nanvar(residuals[:, :7], axis=0).mean(), rel=0.3)
+
+
+def test_the_expected_improvement_is_that_of_the_normal_distribution() -> None:
+    now = _beliefs().after(observed=np.array([2]), rungs=np.zeros(1, dtype=np.int64), utility=np.array([0.6]))
+    drawn = RNG.standard_normal(200_000)
+
+    improvement = now.expected_improvement(0.7)
+
+    by_hand = [np.maximum(now.value(c).mean + now.value(c).deviation * drawn - 0.7, 0.0).mean() for c in range(6)]
+    assert improvement == pytest.approx(by_hand, abs=2e-3)
+    assert improvement[2] == pytest.approx(0.0, abs=1e-9)
