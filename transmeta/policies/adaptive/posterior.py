@@ -54,12 +54,17 @@ class Beliefs:
     width: float = 1.0
 
     def after(self, *, observed: Indices, rungs: Indices, utility: Array) -> "Posterior":
-        """Returns what is believed after values (N,) at rungs, from 0, of the observed configurations (N,)."""
+        """Returns what is believed after values (N,) at rungs, from 0, of the observed configurations (N,).
+
+        A value that is worse than the best by more than any regret, at the largest scale, counts as that bad: one run
+        that exploded says nothing of how much worse the others are.
+        """
         scale = float(np.exp(self.log_scale.mean))
         offset = (self.level.deviation / scale) ** 2
         prior = self.covariance + offset
         if not len(observed):
             return Posterior(mean=self.mean, covariance=prior, level=self.level.mean, scale=scale)
+        utility = np.maximum(utility, utility.max() - WORST * scale * SCALES[-1])
         kernel = prior[np.ix_(observed, observed)] + np.diag(self.noise[observed, rungs])
         factor = np.asarray(np.linalg.cholesky(kernel), dtype=np.float64)
         expected = self.mean[observed] - self.gaps[observed, rungs]

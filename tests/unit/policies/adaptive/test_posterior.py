@@ -84,3 +84,14 @@ def test_the_expected_improvement_is_that_of_the_normal_distribution() -> None:
     by_hand = [np.maximum(now.value(c).mean + now.value(c).deviation * drawn - 0.7, 0.0).mean() for c in range(6)]
     assert improvement == pytest.approx(by_hand, abs=2e-3)
     assert improvement[2] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_run_that_exploded_says_no_more_than_one_that_is_as_bad_as_can_be() -> None:
+    beliefs, observed, rungs = _beliefs(), np.array([1, 4]), np.zeros(2, dtype=np.int64)
+
+    exploded, bad = (
+        beliefs.after(observed=observed, rungs=rungs, utility=np.array([0.7, worst])) for worst in (-1e6, -10.0)
+    )
+
+    assert exploded.value(0).mean == bad.value(0).mean
+    assert exploded.value(0).mean > 0.0
