@@ -17,7 +17,16 @@ from transmeta.tasks.encoding import Column, TableEncoder, check_finite, fit_enc
 from transmeta.tasks.labels import check_splittable, class_indices
 from transmeta.tasks.npz import read_npz
 from transmeta.tasks.params import check_keys, path_of, slug
-from transmeta.tasks.split import OWN_FRACTIONS, Index, Limits, Partition, content_groups, row_groups, stratified
+from transmeta.tasks.split import (
+    OWN_FRACTIONS,
+    Index,
+    Limits,
+    Partition,
+    check_shots,
+    content_groups,
+    row_groups,
+    stratified,
+)
 from transmeta.training.data import Examples, Labels, TaskData
 from transmeta.training.files import write_atomically
 from transmeta.training.seeding import derive_seed
@@ -68,6 +77,7 @@ class ArrayTasks:
         x = content.x
         if content.is_table:
             x = encode(x, encoder=_fit(content, path=path, seed=task.seed))
+        check_shots(task.shots, labels=content.y)
         limited = partition.limited(content.y, limits=Limits(train=task.shots), seed=derive_seed(task.seed, "shots"))
         return limited.take(x, content.y, class_names=content.class_names)
 

@@ -14,7 +14,7 @@ from transmeta.tasks import fingerprint
 from transmeta.tasks.images import Images, decode, find_images, squeezed
 from transmeta.tasks.labels import MAX_CLASSES, check_class_count, check_splittable, shown
 from transmeta.tasks.params import check_keys, existing, path_of, slug
-from transmeta.tasks.split import OWN_FRACTIONS, Index, Limits, Partition, content_groups, stratified
+from transmeta.tasks.split import OWN_FRACTIONS, Index, Limits, Partition, check_shots, content_groups, stratified
 from transmeta.training.data import Examples, Labels, TaskData
 from transmeta.training.seeding import derive_seed
 
@@ -81,6 +81,7 @@ class FolderTasks:
         content = _read(path, size)
         fingerprint.check_unchanged(task, found=content.fingerprint)
         partition = _partition(content, path=path, seed=task.seed)
+        check_shots(task.shots, labels=content.y)
         limited = partition.limited(content.y, limits=Limits(train=task.shots), seed=derive_seed(task.seed, "shots"))
         return limited.take(content.x, content.y, class_names=content.listing.class_names)
 

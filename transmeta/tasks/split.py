@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from transmeta.errors import InputError
 from transmeta.training.data import Examples, Labels, Split, TaskData
 from transmeta.training.seeding import derive_seed
 
@@ -63,6 +64,20 @@ class Partition:
         parts = (self.train, self.validation, self.test)
         counts = np.stack([np.bincount(labels[part], minlength=class_count) for part in parts])
         return np.asarray((counts > 0).all(axis=0), dtype=np.bool_)
+
+
+def check_shots(shots: int | None, *, labels: Labels) -> None:
+    """Checks that some class has as many examples, in all splits together, as are asked for to train on.
+
+    Raises:
+        InputError: if not: the task would be the one without a limit, under another name.
+    """
+    largest = int(np.bincount(labels).max(initial=0))
+    if shots is not None and shots > largest:
+        raise InputError(
+            f"@{shots}: no class has so many examples, the largest has {largest}, those for validation and test "
+            "included; give a smaller number, or none for all that there are"
+        )
 
 
 def content_groups(x: Examples) -> Index:

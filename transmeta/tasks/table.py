@@ -15,7 +15,7 @@ from transmeta.tasks import fingerprint
 from transmeta.tasks.encoding import MISSING, Column, Features, TableEncoder, fit_encoder, nearest_column
 from transmeta.tasks.labels import check_splittable, class_indices, class_texts, shown
 from transmeta.tasks.params import check_keys, existing, path_of, slug, text_of
-from transmeta.tasks.split import OWN_FRACTIONS, Index, Limits, Partition, row_groups, stratified
+from transmeta.tasks.split import OWN_FRACTIONS, Index, Limits, Partition, check_shots, row_groups, stratified
 from transmeta.training.data import Labels, TaskData
 from transmeta.training.seeding import derive_seed
 
@@ -66,6 +66,7 @@ class TableTasks:
         fingerprint.check_unchanged(task, found=content.fingerprint)
         x = _fit(content, path=path, seed=task.seed).encode(content.table, where=str(path))
         partition = _partition(content, seed=task.seed)
+        check_shots(task.shots, labels=content.y)
         limited = partition.limited(content.y, limits=Limits(train=task.shots), seed=derive_seed(task.seed, "shots"))
         return limited.take(x, content.y, class_names=content.class_names)
 

@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transmeta.errors import InputError
 from transmeta.tasks.split import (
     OWN_FRACTIONS,
     POOL_FRACTIONS,
     Limits,
     Partition,
     by_group,
+    check_shots,
     content_groups,
     first_per_class,
     row_groups,
@@ -175,3 +177,13 @@ def test_rows_are_copies_only_within_a_class():
     x = np.array([[1, 2], [1, 2], [1, 2]], dtype=np.float32)
 
     assert row_groups(x, np.array([0, 1, 0])).tolist() == [0, 1, 0]
+
+
+def test_more_shots_than_any_class_has_examples_are_refused():
+    labels = np.repeat([0, 1], [4, 7])
+
+    check_shots(7, labels=labels)
+    check_shots(None, labels=labels)
+
+    with pytest.raises(InputError, match="@8: no class has so many examples, the largest has 7"):
+        check_shots(8, labels=labels)
