@@ -19,12 +19,13 @@ from transmeta.core.model import ModelCard
 from transmeta.core.protocols import Policy, TrialExecutor
 from transmeta.core.space import Proposer
 from transmeta.core.task import Task
-from transmeta.errors import ConflictError, InputError, UnknownNameError
+from transmeta.errors import ConflictError, InputError, UnavailableError, UnknownNameError
 from transmeta.experiments.run import OnResult, Workbench
 from transmeta.policies.files import POLICY_FILE, load_policy
 from transmeta.policies.portfolio import PortfolioLearner
 from transmeta.policies.table import RegretTable
 from transmeta.policies.versions import PolicyVersions, VersionNote
+from transmeta.stores.lock import WriterLock
 from transmeta.stores.sql import SqlExperienceStore
 from transmeta.version import __version__
 
@@ -186,6 +187,27 @@ class Workspace:
         policy = load_policy(packaged, proposer=proposer)
         versions.add(policy, self.note(policy, origin="packaged"))
         return policy
+
+    @contextmanager
+    def teaching(self) -> Iterator[None]:
+        """Holds the right to teach the policy for the length of the block: of two at once one would be forgotten.
+
+        Raises:
+            ConflictError: if another process has it.
+            UnavailableError: if the folder cannot be written.
+        """
+        lock = WriterLock(self.policy_folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            raise UnavailableError(
+                f"{self.folder}: the policy cannot be written ({error.strerror}); check the folder and its rights"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     @contextmanager
     def bench(

@@ -143,7 +143,7 @@ def adapt(
                 ("model", report.model_path or "not kept; give --out DIR"),
             ]
         )
-    if learn and not dry_run:
+    if learn and not dry_run and policy is None:
         learn_afterwards(workspace, store=store, seed=seed, is_quiet=quiet)
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from transmeta.experiments.figures import MetaTestReport
 
 BUDGETS: Final = (1, 3, 5, 10, 20)
+FEWEST_DATA_SETS: Final = 2
 OURS: Final = "adaptive"
 RIVAL: Final = "portfolio"
 FIXED: Final = ("full_finetune", "linear_probe")
@@ -131,6 +132,10 @@ def meta_test(
     if any(number is not None and number < 1 for number in (evaluations, seeds)) or folds < 2:
         raise InputError("meta-test: give 1 or more --evaluations and --seeds, and 2 or more --folds")
     experience = () if table is not None else _experience(workspace, store)
+    datasets = sorted({row.result.spec.target.dataset for row in experience if row.is_lesson})
+    if experience and len(datasets) < FEWEST_DATA_SETS and held_out is None:
+        say(f"notice: the store has {len(datasets)} data set(s), too few to leave any out; replaying what is shipped")
+        experience = ()
     for_tables = (configs, split, cost_budget, methods, plots, ablations or None)
     if not experience or any(option is not None for option in for_tables):
         if held_out is not None:
@@ -153,12 +158,11 @@ def meta_test(
         )
         return
     evaluations, seeds = evaluations or 10, seeds or 3
-    datasets = sorted({row.result.spec.target.dataset for row in experience if row.is_lesson})
     chosen = parse_names(held_out, option="--held-out")
     for name in chosen or ():
         if name not in datasets:
             raise UnknownNameError("data set", name=name, known=datasets)
-    if len(datasets) < 2:
+    if len(datasets) < FEWEST_DATA_SETS:
         raise InputError(f"meta-test: trials on {len(datasets)} data set(s); collect on at least 2 (transmeta collect)")
     if dry_run:
         print_plan(Plan(targets=chosen or tuple(datasets), sources=(), trials=0, executor="local"), as_json=as_json)

@@ -63,7 +63,9 @@ PolicyFolder = Annotated[
 ]
 Trials = Annotated[
     int | None,
-    typer.Option("--trials", help="Number of trials. Alone, it gives the same result wherever it is run."),
+    typer.Option(
+        "--trials", help="Number of trials. Alone, by the same policy, it gives the same result wherever it is run."
+    ),
 ]
 TimeBudget = Annotated[
     str | None,
@@ -126,7 +128,8 @@ Learn = Annotated[
     bool,
     typer.Option(
         "--learn/--no-learn",
-        help="After the results let the policy learn from them, as policy update does: some seconds beside the budget.",
+        help="After the results let the workspace's policy learn from them, as policy update does: some ten seconds "
+        "beside the budget. Not with --policy, after a rollback, or where meta-train made a policy of another kind.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from transmeta.cli.options import DEFAULT_WORKSPACE, AsJson, Seed, StoreUrl, WorkspaceFolder, open_workspace
-from transmeta.cli.output import only_results_on_stdout, print_json, print_pairs, print_table, shown
-from transmeta.errors import TransmetaError
+from transmeta.cli.output import only_results_on_stdout, print_json, print_pairs, print_table, say, shown
+from transmeta.errors import InputError, TransmetaError
 
 if TYPE_CHECKING:
     from transmeta.policies.versions import PolicyVersion
+    from transmeta.workspace import Workspace
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +57,19 @@ def update(
     """
     with only_results_on_stdout():
         report = _update(workspace, store=store, seed=seed)
+    if report is None:
+        raise InputError(
+            "policy update: the store has nothing that the policy does not know; a target counts with two finished "
+            "trials of different choices: run adapt, search or collect first"
+        )
     if as_json:
         print_json(report)
         return
     verdict = "accepted" if report.accepted else "not accepted, the policy stays as it was"
     compared = (
-        "nothing to compare with" if report.before is None else f"{shown(report.before)} -> {shown(report.after)}"
+        "nothing to compare with"
+        if report.before is None
+        else f"{shown(report.before)} -> {shown(report.after)} (one standard error {shown(report.tolerance)})"
     )
     print_pairs(
         [
@@ -111,6 +119,8 @@ def rollback(
         print_json({"before": before, "version": number})
     else:
         print(f"version {number} of the policy is in force" + ("" if before is None else f", in place of {before}"))
+        if number != kept.newest():
+            say("It stays so: searches do not teach it until transmeta policy update has made a new version.")
 
 
 def _row(version: "PolicyVersion") -> tuple[str, ...]:
@@ -128,44 +138,80 @@ def _row(version: "PolicyVersion") -> tuple[str, ...]:
 
 
 def learn_afterwards(workspace: Path, *, store: str | None, seed: int, is_quiet: bool) -> None:
-    """Updates the policy after a search, and says on stderr what came of it; the search stands in any case."""
+    """Updates the policy after a search, and says on stderr what came of it; the search stands in any case.
+
+    What somebody chose stays: an older version that was put back, or a policy of another kind.
+    """
     sys.stdout.flush()  # the results are complete for whoever reads them
-    if not is_quiet:
-        typer.echo("The policy learns from it: some seconds (--no-learn leaves it out).", err=True)
+    tell = (lambda text: None) if is_quiet else say
     try:
+        opened = open_workspace(workspace, store=None)
+        if reason := _chosen_by_hand(opened):
+            tell(f"The policy does not learn from it: {reason}; transmeta policy update makes it learn")
+            return
+        tell("The policy learns from it: some ten seconds (--no-learn leaves it out).")
         with only_results_on_stdout():
             report = _update(workspace, store=store, seed=seed)
-    except TransmetaError as error:
-        typer.echo(f"The policy did not learn from it: {error}", err=True)
-        return
+    except (TransmetaError, OSError) as error:
+        say(f"The policy did not learn from it: {error}")
     except KeyboardInterrupt:
-        typer.echo("The policy did not learn from it: interrupted; transmeta policy update does it", err=True)
-        return
-    regret = "" if report.before is None else f" (regret left out {shown(report.before)} -> {shown(report.after)})"
+        say("The policy did not learn from it: interrupted; transmeta policy update does it")
+    else:
+        tell("It knows as much already." if report is None else _told(report))
+
+
+def _told(report: PolicyUpdateReport) -> str:
+    regret = "" if report.before is None else f" ({_regrets(report)})"
     verdict = f"version {report.version} is in force" if report.accepted else "not accepted, it stays as it was"
-    typer.echo(f"The policy learned from it in {report.seconds:.0f} s: {verdict}{regret}", err=True)
+    return f"The policy learned from it in {report.seconds:.0f} s: {verdict}{regret}"
 
 
-def _update(workspace: Path, *, store: str | None, seed: int) -> PolicyUpdateReport:
+def _regrets(report: PolicyUpdateReport) -> str:
+    return (
+        f"regret left out {shown(report.before)} -> {shown(report.after)}, one standard error {shown(report.tolerance)}"
+    )
+
+
+def _chosen_by_hand(opened: "Workspace") -> str | None:
+    """Returns why the policy in force is to stay; None where it may learn by itself."""
+    from transmeta.policies.adaptive.policy import AdaptivePolicy
+    from transmeta.policies.files import load_policy
+
+    versions = opened.policy_versions
+    current, newest = versions.current(), versions.newest()
+    if current is not None and current != newest:
+        return f"version {current} was put back in force in place of {newest}"
+    found = opened.found_policy()
+    policy = None if found is None else load_policy(found, proposer=opened.proposer(()))
+    if policy is None or isinstance(policy, AdaptivePolicy):
+        return None
+    return f"the policy in force is of the kind {policy.name}"
+
+
+def _update(workspace: Path, *, store: str | None, seed: int) -> PolicyUpdateReport | None:
+    """Updates the policy; None where there is nothing new to learn."""
     from transmeta.experiments.policy_update import extended
     from transmeta.policies.adaptive.learner import AdaptiveLearner
 
     started_s = time.monotonic()
     opened = open_workspace(workspace, store=store)
-    proposer = opened.proposer(())
-    with opened.store() as kept:
-        experience = kept.read()
-    base = opened.keep_policy()
-    learner = AdaptiveLearner(proposer=proposer, seed=seed)
-    learned = extended(base or learner.initial(), experience, learner=learner)
-    gate, number = learned.gate, opened.policy_versions.current()
-    is_compared = gate.before != gate.after or gate.tolerance > 0
-    before, after = (gate.before, gate.after) if is_compared else (None, None)
-    if gate.is_accepted:
-        note = dataclasses.replace(
-            opened.note(learned.policy, origin="update"), parent=number, before=before, after=after
-        )
-        number = opened.policy_versions.add(learned.policy, note)
+    with opened.teaching():
+        proposer = opened.proposer(())
+        with opened.store() as kept:
+            experience = kept.read()
+        base, number = opened.keep_policy(), opened.policy_versions.current()
+        learner = AdaptiveLearner(proposer=proposer, seed=seed)
+        learned = extended(base or learner.initial(), experience, learner=learner)
+        if learned is None:
+            return None
+        gate = learned.gate
+        is_compared = gate.before != gate.after or gate.tolerance > 0
+        before, after = (gate.before, gate.after) if is_compared else (None, None)
+        if gate.is_accepted:
+            note = dataclasses.replace(
+                opened.note(learned.policy, origin="update"), parent=number, before=before, after=after
+            )
+            number = opened.policy_versions.add(learned.policy, note)
     return PolicyUpdateReport(
         accepted=gate.is_accepted,
         version=number,

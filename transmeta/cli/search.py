@@ -162,5 +162,5 @@ def search(
         print_json(report)
     else:
         print_table(COLUMNS, rows_of(report.ranked))
-    if learn and not dry_run:
+    if learn and not dry_run and policy is None:
         learn_afterwards(workspace, store=store, seed=seed, is_quiet=quiet)

@@ -60,7 +60,7 @@ def run_table_test(path: Path, asked: Asked, *, dry_run: bool) -> None:
 
             check_can_draw(asked.plots)
         table = read_table(path, configs=asked.configs)
-        if len(table.targets) >= MANY and not dry_run:
+        if len(table.targets) >= MANY and asked.methods is None and not dry_run:
             say(f"replaying {len(table.targets)} targets: to learn all methods takes some minutes (--methods: fewer)")
         result = None if dry_run else compare_on_table(table, comparison, name=path.name, on_fold=_Lines())
         for notice in result.report.notices if result is not None else ():

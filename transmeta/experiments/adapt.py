@@ -107,7 +107,7 @@ def check_budget(budget: Budget) -> None:
     if budget.wall_s is not None and not 0 < budget.wall_s < float("inf"):
         raise InputError(f"a budget of {budget.wall_s:g} s; give a positive time such as 2m")
     if not 0 <= budget.min_gain < float("inf"):
-        raise InputError(f"min_gain: {budget.min_gain:g}; give 0 or more, such as 0.002")
+        raise InputError(f"a least gain of {budget.min_gain:g}; give 0 or more, such as 0.002")
 
 
 def _why_none(results: Sequence[TrialResult]) -> str:

@@ -10,7 +10,6 @@ import numpy as np
 from transmeta.core.experience import Experience
 from transmeta.core.protocols import Policy
 from transmeta.core.trial import TrialStatus
-from transmeta.errors import InputError
 from transmeta.experiments.meta_train import GateReport
 from transmeta.policies.adaptive.check import regret_on
 from transmeta.policies.adaptive.learner import AdaptiveLearner
@@ -38,13 +37,11 @@ class PolicyUpdate:
     new_targets: int
 
 
-def extended(base: Policy, experience: Sequence[Experience], *, learner: AdaptiveLearner) -> PolicyUpdate:
+def extended(base: Policy, experience: Sequence[Experience], *, learner: AdaptiveLearner) -> PolicyUpdate | None:
     """Returns `base` with the targets of `experience` beside those that it knows. Takes some ten CPU seconds.
 
-    A base of another kind lends the table that it has; its decisions are not compared then.
-
-    Raises:
-        InputError: if `experience` says nothing that `base` does not know.
+    None if `experience` says nothing that `base` does not know: a target counts with two finished trials of different
+    choices. A base of another kind lends the table that it has; its decisions are not compared then.
     """
     known, new = known_by(base), curves_of(experience)
     both = known if not new.targets else merged(known, new)
@@ -53,10 +50,7 @@ def extended(base: Policy, experience: Sequence[Experience], *, learner: Adaptiv
         int(line.sum()) > counts.get(target, 0) for target, line in zip(both.targets, both.observed, strict=True)
     )
     if not grown:
-        raise InputError(
-            f"{len(experience)} trials: nothing in them that the policy does not know; a target needs two finished "
-            "trials of different choices: run adapt, search or collect first"
-        )
+        return None
     start = base if isinstance(base, AdaptivePolicy) else learner.initial()
     policy = learner.learn(start, both)
     return PolicyUpdate(

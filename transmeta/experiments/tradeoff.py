@@ -62,6 +62,8 @@ def parse_objective(text: str) -> Objective:
     weights: dict[str, float] = {}
     for part in text.split(","):
         name, _, value = (piece.strip() for piece in part.partition("="))
+        if name.lower() == PARETO:
+            raise InputError(f"objective {text!r}: {PARETO} stands alone; it needs no weights")
         if name not in OBJECTIVES:
             raise UnknownNameError("objective", name=name, known=(*OBJECTIVES, PARETO))
         try:

@@ -31,6 +31,7 @@ from transmeta.policies.random import RandomPolicy
 from transmeta.policies.table import RegretTable, TableRecord
 from transmeta.training.files import write_atomically
 
+REMEDY: Final = "put an older version in force (transmeta policy rollback --to N), or run meta-train again"
 SCHEMA: Final = 1
 POLICY_FILE: Final = "policy.json"
 
@@ -113,10 +114,10 @@ def load_policy(folder: Path, *, proposer: Proposer) -> Policy:
     except FileNotFoundError as error:
         raise InputError(f"{folder}: no {POLICY_FILE} there; give a folder that meta-train wrote") from error
     except ValueError as error:
-        raise UnsafeFileError(f"{path}: not JSON ({error}); restore it or run meta-train again") from error
+        raise UnsafeFileError(f"{path}: not JSON ({error}); {REMEDY}") from error
     schema = header.get("schema") if isinstance(header, dict) else None
     if not isinstance(schema, int) or not {"kind", "body"} <= header.keys():
-        raise UnsafeFileError(f"{path}: not a policy file; restore it or run meta-train again")
+        raise UnsafeFileError(f"{path}: not a policy file; {REMEDY}")
     if schema > SCHEMA:
         raise ConflictError(f"{path}: schema {schema} is newer than {SCHEMA}; update transmeta to read it")
     kind = str(header["kind"])
@@ -239,7 +240,7 @@ def _read_weights(folder: Path, sha256: object) -> Weights:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise UnsafeFileError(f"{path}: the weights are missing; restore them or run meta-train again") from error
+        raise UnsafeFileError(f"{path}: the weights are missing; {REMEDY}") from error
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise UnsafeFileError(f"{path}: its SHA-256 is not {sha256[:12]}...; restore it or run meta-train again")
+        raise UnsafeFileError(f"{path}: its SHA-256 is not {sha256[:12]}...; {REMEDY}")
     return data

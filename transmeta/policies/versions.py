@@ -2,14 +2,15 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, final
 
 from transmeta.core import codec
 from transmeta.core.protocols import Policy
 from transmeta.core.space import Proposer
-from transmeta.errors import InputError, UnsafeFileError
+from transmeta.errors import InputError, UnavailableError, UnsafeFileError
 from transmeta.policies.files import POLICY_FILE, load_policy, save_policy
 from transmeta.training.files import write_atomically, write_folder_atomically
 
@@ -77,8 +78,20 @@ class PolicyVersions:
         same = [number for number in self._numbers() if (self._place(number) / POLICY_FILE).read_bytes() == content]
         return max(same, default=None)
 
+    def newest(self) -> int | None:
+        """Returns the highest number; None without versions. It is in force unless an older one was put back."""
+        return max(self._numbers(), default=None)
+
     def add(self, policy: Policy, note: VersionNote) -> int:
-        """Keeps `policy` as a new version, puts it in force, and returns its number."""
+        """Keeps `policy` as a new version, puts it in force, and returns its number.
+
+        Raises:
+            UnavailableError: if the folder cannot be written.
+        """
+        with self._writing():
+            return self._added(policy, note)
+
+    def _added(self, policy: Policy, note: VersionNote) -> int:
         number = self._reserved()
 
         def fill(folder: Path) -> None:
@@ -104,12 +117,15 @@ class PolicyVersions:
 
         Raises:
             InputError: if there is no such version.
+            UnavailableError: if the folder cannot be written.
             UnsafeFileError: if it is damaged; what is in force stays.
         """
         if number not in self._numbers():
             known = ", ".join(map(str, self._numbers())) or "none"
             raise InputError(f"{self.folder}: there is no version {number} of the policy; known: {known}")
-        save_policy(load_policy(self._place(number), proposer=proposer), self.folder)
+        policy = load_policy(self._place(number), proposer=proposer)
+        with self._writing():
+            save_policy(policy, self.folder)
 
     def before_current(self) -> int:
         """Returns the version that the one in force was made from.
@@ -125,6 +141,15 @@ class PolicyVersions:
             )
         parent = None if current is None else self._note(current).parent
         return parent if parent in older else max(older)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UnavailableError(
+                f"{self.folder}: the policy cannot be written ({error.strerror}); check the folder and its rights"
+            ) from error
 
     def _reserved(self) -> int:
         """Returns a number that no other process gets: searches that end together each add a version."""
