@@ -14,7 +14,6 @@ from transmeta.cli.options import (
     AsJson,
     DryRun,
     StoreUrl,
-    WorkspaceFolder,
     open_workspace,
     parse_names,
 )
@@ -43,7 +42,7 @@ class PolicyRow:
 
     Attributes:
         low, high: 95 % bootstrap interval of `test_score` over data sets.
-        negative_transfer: share of targets that end worse than training from scratch.
+        negative_transfer: share of targets whose pick uses a source and tests worse than training from scratch.
     """
 
     policy: str
@@ -115,7 +114,9 @@ def meta_test(
         typer.Option("--held-out", help="Over the store: data sets to leave out, with commas between; else each."),
     ] = None,
     folds: Annotated[int, typer.Option("--folds", help="Over the store: at most so many parts that are left out.")] = 8,
-    workspace: WorkspaceFolder = DEFAULT_WORKSPACE,
+    workspace: Annotated[
+        Path | None, typer.Option("--workspace", metavar="DIR", help="Replay the trials of this workspace.")
+    ] = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
     dry_run: DryRun = False,
@@ -123,19 +124,16 @@ def meta_test(
     """Compares methods on targets that they have not seen, by replaying recorded trials; nothing is trained but them.
 
     With --table, curves in a Parquet file are replayed step by step: methods may start, stop and continue runs, and pay
-    for each step. Without, the trials in the workspace's store are replayed; where there are none, the meta-dataset
-    that is installed with transmeta. Regret is (best - value) / (best - median) of the target's trials, from 0 (the
-    best) to 3 (failed); `anytime` is its mean over the budget.
+    for each step. With --workspace or --store, the trials in the store are replayed; without any of these, the
+    meta-dataset that is installed with transmeta. Regret is (best - value) / (best - median) of the target's trials,
+    from 0 (the best) to 3 (failed); `anytime` is its mean over the budget.
 
     Example: transmeta meta-test --table trials.parquet --split source --methods adaptive,greedy_regret --json
     """
     if any(number is not None and number < 1 for number in (evaluations, seeds)) or folds < 2:
         raise InputError("meta-test: give 1 or more --evaluations and --seeds, and 2 or more --folds")
-    experience = () if table is not None else _experience(workspace, store)
-    datasets = sorted({row.result.spec.target.dataset for row in experience if row.is_lesson})
-    if experience and len(datasets) < FEWEST_DATA_SETS and held_out is None:
-        say(f"notice: the store has {len(datasets)} data set(s), too few to leave any out; replaying what is shipped")
-        experience = ()
+    is_own = table is None and any(option is not None for option in (workspace, store, held_out))
+    experience = _experience(workspace or DEFAULT_WORKSPACE, store) if is_own else ()
     for_tables = (configs, split, cost_budget, methods, plots, ablations or None)
     if not experience or any(option is not None for option in for_tables):
         if held_out is not None:
@@ -158,6 +156,7 @@ def meta_test(
         )
         return
     evaluations, seeds = evaluations or 10, seeds or 3
+    datasets = sorted({row.result.spec.target.dataset for row in experience if row.is_lesson})
     chosen = parse_names(held_out, option="--held-out")
     for name in chosen or ():
         if name not in datasets:
@@ -172,7 +171,7 @@ def meta_test(
         print_json(summary)
         return
     print_table(
-        ("policy", "trials", "test score", "95 %", "regret", "anytime", "worse than scratch"),
+        ("policy", "trials", "test score", "95 %", "regret", "anytime", "negative transfer"),
         [
             (
                 row.policy,

@@ -63,6 +63,20 @@ def test_domains_are_left_out_unless_asked_otherwise(run: Run, curves: Path) -> 
     assert run("meta-test", *words, "--split", "time").json["folds"] == 2
 
 
+def test_alone_it_replays_what_is_shipped_whatever_was_tried_here(
+    run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--strategies", "linear_probe,from_scratch", "--executor", "local", "--quiet")
+    monkeypatch.chdir(workspace)
+    assert run("collect", "digits@3", "icons-shapes@3", *words).code == 0
+
+    alone = run("meta-test", "--dry-run", "--json").json
+    own = run("meta-test", "--workspace", ".transmeta", "--dry-run", "--json").json
+
+    assert len(alone["targets"]) == 117
+    assert own["targets"] == ["digits", "icons-shapes"]
+
+
 def test_methods_that_the_table_has_no_columns_for_are_left_out_with_a_notice(run: Run, curves: Path) -> None:
     printed = run("meta-test", "--table", curves, "--evaluations", 2, "--seeds", 1, "--json")
 
