@@ -16,6 +16,7 @@ from transmeta.policies.fixed import FixedLearner
 from transmeta.stores.memory import MemoryExperienceStore
 from transmeta.stores.sql import SqlExperienceStore
 from transmeta.testing.store_cases import example_experience
+from transmeta.trials import describe as description
 from transmeta.workspace import (
     Compute,
     ExecutorKind,
@@ -40,14 +41,14 @@ def place(tmp_path: Path, nothing_packaged: None) -> Workspace:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
     """The targets whose features were computed."""
     targets: list[Task] = []
-    describe = composition.describe
+    describe = description.describe
 
     @functools.wraps(describe)
     def counted(target: Task, **others: object) -> object:
         targets.append(target)
         return describe(target, **others)
 
-    monkeypatch.setattr(composition, "describe", counted)
+    monkeypatch.setattr(description, "describe", counted)
     return targets
 
 
