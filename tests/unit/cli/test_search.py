@@ -55,3 +55,20 @@ def test_a_dry_run_names_the_executor_that_asha_means(run: Run, workspace: Path,
 
     assert run(*words).json["executor"] == "local"
     assert run(*words, "--scheduler", "asha").json["executor"] == "tune"
+
+
+def test_a_search_ends_once_nothing_is_expected_to_gain_enough(run: Run, tmp_path: Path) -> None:
+    words = ("search", "digits@3", "--trials", 8, "--min-gain", 0.5, "--workspace", tmp_path)
+
+    found = run(*words, "--json")
+    whole = run(*words[:-4], "--workspace", tmp_path, "--json", "--quiet").json
+
+    assert (found.json["trials"], found.json["is_settled"]) == (4, True)
+    assert "ended after 4 trials: no other was expected to gain 0.5" in found.err
+    assert (whole["trials"], whole["is_settled"]) == (8, False)
+
+
+def test_a_least_gain_below_zero_is_refused(refused: Run, tmp_path: Path) -> None:
+    words = ("search", "digits@3", "--trials", 8, "--workspace", tmp_path)
+
+    assert "a least gain of -1; give 0 or more" in refused(*words, "--min-gain", -1).err
