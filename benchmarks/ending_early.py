@@ -1,6 +1,6 @@
 """What does `--min-gain` save, and what does it lose? Replayed on the shipped meta-dataset, targets left out.
 
-A search of twenty full runs by the adaptive policy, as `adapt` has it; from the fourth trial on it ends once the best
+A search of twenty full runs by the adaptive policy, as `adapt` has it; after its first generation it ends once the best
 configuration that is left is expected to raise the best validation score by less than the least gain. Prints, per least
 gain, how many trials were run, and what was lost against all twenty.
 
@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from transmeta.experiments.search import GENERATION
 from transmeta.experiments.table_test.folds import folds
 from transmeta.experiments.table_test.ground import Ground, Target
 from transmeta.experiments.table_test.shipped import shipped_meta_dataset
@@ -27,8 +28,6 @@ from transmeta.training.seeding import derive_seed
 
 GAINS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01)
 TRIALS: Final = 20
-FIRST: Final = 4
-"""Trials of the first generation, which always run."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +73,7 @@ def main() -> None:
     endings = []
     for least in GAINS:
         ends = [
-            next((n for n, (_, gain) in enumerate(search, start=1) if n >= FIRST and gain < least), len(search))
+            next((n for n, (_, gain) in enumerate(search, start=1) if n >= GENERATION and gain < least), len(search))
             for search in searches
         ]
         lost = [search[-1][0] - search[end - 1][0] for search, end in zip(searches, ends, strict=True)]

@@ -19,7 +19,7 @@ from transmeta.core.model import ModelCard
 from transmeta.core.protocols import Policy, TrialExecutor
 from transmeta.core.space import Proposer
 from transmeta.core.task import Task
-from transmeta.errors import ConflictError, InputError, UnavailableError, UnknownNameError
+from transmeta.errors import ConflictError, InputError, UnknownNameError
 from transmeta.experiments.run import OnResult, Workbench
 from transmeta.policies.files import POLICY_FILE, load_policy
 from transmeta.policies.portfolio import PortfolioLearner
@@ -197,13 +197,7 @@ class Workspace:
             UnavailableError: if the folder cannot be written.
         """
         lock = WriterLock(self.policy_folder)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except OSError as error:
-            raise UnavailableError(
-                f"{self.folder}: the policy cannot be written ({error.strerror}); check the folder and its rights"
-            ) from error
+        lock.acquire()
         try:
             yield
         finally:

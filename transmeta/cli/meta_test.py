@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from transmeta.experiments.figures import MetaTestReport
 
 BUDGETS: Final = (1, 3, 5, 10, 20)
-FEWEST_DATA_SETS: Final = 2
 OURS: Final = "adaptive"
 RIVAL: Final = "portfolio"
 FIXED: Final = ("full_finetune", "linear_probe")
@@ -161,7 +160,7 @@ def meta_test(
     for name in chosen or ():
         if name not in datasets:
             raise UnknownNameError("data set", name=name, known=datasets)
-    if len(datasets) < FEWEST_DATA_SETS:
+    if len(datasets) < 2:
         raise InputError(f"meta-test: trials on {len(datasets)} data set(s); collect on at least 2 (transmeta collect)")
     if dry_run:
         print_plan(Plan(targets=chosen or tuple(datasets), sources=(), trials=0, executor="local"), as_json=as_json)

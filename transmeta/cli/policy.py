@@ -56,7 +56,7 @@ def update(
     Example: transmeta policy update
     """
     with only_results_on_stdout():
-        report = _update(workspace, store=store, seed=seed)
+        report = _update(open_workspace(workspace, store=store), seed=seed)
     if report is None:
         raise InputError(
             "policy update: the store has nothing that the policy does not know; a target counts with two finished "
@@ -145,13 +145,13 @@ def learn_afterwards(workspace: Path, *, store: str | None, seed: int, is_quiet:
     sys.stdout.flush()  # the results are complete for whoever reads them
     tell = (lambda text: None) if is_quiet else say
     try:
-        opened = open_workspace(workspace, store=None)
+        opened = open_workspace(workspace, store=store)
         if reason := _chosen_by_hand(opened):
             tell(f"The policy does not learn from it: {reason}; transmeta policy update makes it learn")
             return
         tell("The policy learns from it: some ten seconds (--no-learn leaves it out).")
         with only_results_on_stdout():
-            report = _update(workspace, store=store, seed=seed)
+            report = _update(opened, seed=seed)
     except (TransmetaError, OSError) as error:
         say(f"The policy did not learn from it: {error}")
     except KeyboardInterrupt:
@@ -188,13 +188,12 @@ def _chosen_by_hand(opened: "Workspace") -> str | None:
     return f"the policy in force is of the kind {policy.name}"
 
 
-def _update(workspace: Path, *, store: str | None, seed: int) -> PolicyUpdateReport | None:
+def _update(opened: "Workspace", *, seed: int) -> PolicyUpdateReport | None:
     """Updates the policy; None where there is nothing new to learn."""
     from transmeta.experiments.policy_update import extended
     from transmeta.policies.adaptive.learner import AdaptiveLearner
 
     started_s = time.monotonic()
-    opened = open_workspace(workspace, store=store)
     with opened.teaching():
         proposer = opened.proposer(())
         with opened.store() as kept:

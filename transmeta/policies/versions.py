@@ -88,18 +88,15 @@ class PolicyVersions:
         Raises:
             UnavailableError: if the folder cannot be written.
         """
-        with self._writing():
-            return self._added(policy, note)
-
-    def _added(self, policy: Policy, note: VersionNote) -> int:
-        number = self._reserved()
 
         def fill(folder: Path) -> None:
             save_policy(policy, folder)
             write_atomically(folder / NOTE_FILE, json.dumps(codec.to_json(note), indent=1).encode())
 
-        write_folder_atomically(self._place(number), fill)
-        save_policy(policy, self.folder)
+        with self._writing():
+            number = self._reserved()
+            write_folder_atomically(self._place(number), fill)
+            save_policy(policy, self.folder)
         return number
 
     def keep_current(self, note: Callable[[Policy], VersionNote], *, proposer: Proposer) -> int | None:
@@ -152,8 +149,8 @@ class PolicyVersions:
             ) from error
 
     def _reserved(self) -> int:
-        """Returns a number that no other process gets: searches that end together each add a version."""
-        number = max(self._numbers(), default=0) + 1
+        """Returns a number that no other process gets."""
+        number = (self.newest() or 0) + 1
         while True:
             try:
                 self._place(number).mkdir(parents=True)

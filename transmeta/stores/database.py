@@ -10,7 +10,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
-from transmeta.errors import ConfigError, ConflictError, InputError, UnavailableError, UnsafeFileError
+from transmeta.errors import ConfigError, ConflictError, InputError, UnsafeFileError
 from transmeta.stores import sqlite_file
 from transmeta.stores.address import Address
 from transmeta.stores.failures import Failure, is_passing, kind_of, translated
@@ -143,13 +143,7 @@ class Database:
         if lock.is_held:
             return
         sqlite_file.check_file_system(file)
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except OSError as error:
-            raise UnavailableError(
-                f"{file} cannot be written ({error.strerror}); check the folder and its rights"
-            ) from error
+        lock.acquire()
         if self._engine is not None:
             # The next connection is prepared for writing.
             self._engine.dispose()

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from typing import Final, final
 
-from transmeta.errors import ConflictError
+from transmeta.errors import ConflictError, UnavailableError
 
 _SHARED: Final[dict[Path, "_Held"]] = {}
 """What this process holds. POSIX locks belong to the process, and closing any handle of the file drops them, so all
@@ -41,10 +41,11 @@ class WriterLock:
         return self._pid == os.getpid()
 
     def acquire(self) -> None:
-        """Takes the right to write; harmless if it is already held.
+        """Takes the right to write, and makes the folder of the file; harmless if it is already held.
 
         Raises:
             ConflictError: if another process holds it, with its process id.
+            UnavailableError: if the folder cannot be written.
         """
         if self.is_held:
             return
@@ -53,7 +54,15 @@ class WriterLock:
         if held is not None and held.pid == os.getpid():
             held.users += 1
         else:
-            _SHARED[path] = _Held(self._locked_handle(), pid=os.getpid())
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                handle = self._locked_handle()
+            except OSError as error:
+                file = self._path.with_name(self._path.name.removesuffix(".lock"))
+                raise UnavailableError(
+                    f"{file} cannot be written ({error.strerror}); check the folder and its rights"
+                ) from error
+            _SHARED[path] = _Held(handle, pid=os.getpid())
         self._pid = os.getpid()
 
     def release(self) -> None:
