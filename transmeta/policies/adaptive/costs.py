@@ -12,6 +12,7 @@ from typing import Final, final
 
 import numpy as np
 
+from transmeta.core.trial import Arm
 from transmeta.policies.adaptive.rows import Array, Flags, Indices
 
 SMALLEST_COST: Final = 1e-4
@@ -92,7 +93,7 @@ class CostModel:
         centre, scale: (F,) that standardise the target's features.
         coefficients: (F,) and the mean effect of a target.
         slopes: (F, C) by which a configuration depends on the features more than others do.
-        strategies, sources: (C,) names.
+        arms: (C,) the configurations.
     """
 
     configurations: Array
@@ -101,18 +102,15 @@ class CostModel:
     coefficients: Array
     slopes: Array
     mean: float
-    strategies: tuple[str, ...]
-    sources: tuple[str, ...]
+    arms: tuple[Arm, ...]
 
     @classmethod
-    def fit(cls, cost: Array, *, features: Array, strategies: Sequence[str], sources: Sequence[str]) -> "CostModel":
+    def fit(cls, cost: Array, *, features: Array, arms: Sequence[Arm]) -> "CostModel":
         """Returns the model of `cost` (T, C), NaN where not run, for targets of `features` (T, F), NaN where unknown.
 
         A configuration that was never run gets the mean effect of those of its strategy that were, or else of all.
-
-        Args:
-            strategies, sources: (C,) names; the same for all where they are unknown.
         """
+        strategies = [arm.strategy.name for arm in arms]
         logs = np.log(np.maximum(cost, SMALLEST_COST))
         is_known = ~np.isnan(logs)
         targets = np.zeros(len(logs))
@@ -134,15 +132,15 @@ class CostModel:
             coefficients=_ridge(scores, targets - mean, penalty=PENALTY),
             slopes=shared + own,
             mean=mean,
-            strategies=tuple(strategies),
-            sources=tuple(sources),
+            arms=tuple(arms),
         )
 
     def predict(self, features: Array) -> ExpectedCost:
         """Returns the expected cost of full runs on a target of `features` (F,), before anything ran there."""
         scores = _scores(features[None], self.centre, self.scale)[0]
         effect = self.mean + float(scores @ self.coefficients)
-        is_same_strategy, is_same_source = _are_equal(self.strategies), _are_equal(self.sources)
+        is_same_strategy = _are_equal([arm.strategy.name for arm in self.arms])
+        is_same_source = _are_equal([arm.source for arm in self.arms])
         return ExpectedCost(
             full=np.asarray(np.exp(self.configurations + effect + scores @ self.slopes), dtype=np.float64),
             covariance=TARGET_VARIANCE
@@ -151,18 +149,18 @@ class CostModel:
             + BOTH_VARIANCE * (is_same_strategy & is_same_source),
         )
 
-    def widened(self, *, strategies: Sequence[str], sources: Sequence[str]) -> "CostModel":
-        """Returns the model with a configuration more for each of `strategies`: at the mean of those of the same."""
-        names = np.array(self.strategies)
-        masks = [mask if mask.any() else np.ones_like(mask) for mask in (names == name for name in strategies)]
+    def widened(self, arms: Sequence[Arm]) -> "CostModel":
+        """Returns the model with a configuration more for each of `arms`: at the mean of those of its strategy."""
+        names = np.array([arm.strategy.name for arm in self.arms])
+        alike = (names == arm.strategy.name for arm in arms)
+        masks = [mask if mask.any() else np.ones_like(mask) for mask in alike]
         return dataclasses.replace(
             self,
             configurations=np.concatenate([self.configurations, [self.configurations[mask].mean() for mask in masks]]),
             slopes=np.concatenate(
                 [self.slopes, *(self.slopes[:, mask].mean(axis=1, keepdims=True) for mask in masks)], axis=1
             ),
-            strategies=(*self.strategies, *strategies),
-            sources=(*self.sources, *sources),
+            arms=(*self.arms, *arms),
         )
 
 

@@ -94,8 +94,7 @@ def assembled(
         costs=CostModel.fit(
             cost_s,
             features=features.reshape(len(targets), len(feature_names)),
-            strategies=[arm.strategy.name for arm in arms],
-            sources=[arm.source for arm in arms],
+            arms=arms,
         ),
         residuals=residuals,
         width=width,

@@ -69,9 +69,7 @@ class AdaptiveLearned:
                 cost_s=np.concatenate([table.cost_s, gap], axis=1),
             ),
             rungs=np.concatenate([self.rungs, np.repeat(gap[:, :, None], self.rungs.shape[2], axis=2)], axis=1),
-            costs=self.costs.widened(
-                strategies=[arm.strategy.name for arm in arms], sources=[arm.source for arm in arms]
-            ),
+            costs=self.costs.widened(arms),
             residuals=np.concatenate([self.residuals, gap], axis=1),
         )
 

@@ -81,12 +81,7 @@ class AdaptiveMethod:
             knobs=self._knobs(has_network=bool(ensembles), units=len(masks)),
             encoder=encoder,
             ensemble=ensembles[0] if ensembles else None,
-            costs=CostModel.fit(
-                table.cost_s,
-                features=_matrix(curves),
-                strategies=[arm.strategy.name for arm in table.arms],
-                sources=[arm.source for arm in table.arms],
-            ),
+            costs=CostModel.fit(table.cost_s, features=_matrix(curves), arms=table.arms),
             residuals=_residuals(table, masks, ensembles, folds),
             width=1.0,
             feature_names=tuple(curves.target_features),

@@ -1,8 +1,11 @@
 """What runs are expected to cost."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
+from transmeta.core.trial import Arm, StrategySpec
 from transmeta.policies.adaptive.costs import CostModel, Paid
 from transmeta.policies.adaptive.protocol import Array
 
@@ -14,8 +17,13 @@ SOURCES = ("photos", "icons", "icons")
 
 
 def _model(cost: Array = COST, *, strategies: tuple[str, ...] = STRATEGIES) -> CostModel:
-    sources = (*SOURCES, "icons")[: cost.shape[1]]
-    return CostModel.fit(cost, features=SIZES[:, None], strategies=strategies, sources=sources)
+    arms = _arms(strategies, sources=(*SOURCES, "icons")[: cost.shape[1]])
+    return CostModel.fit(cost, features=SIZES[:, None], arms=arms)
+
+
+def _arms(strategies: Sequence[str], *, sources: Sequence[str] | None = None) -> Sequence[Arm]:
+    named = zip(strategies, sources or ["any"] * len(strategies), strict=True)
+    return [Arm(source=source, strategy=StrategySpec(name=name, params={})) for name, source in named]
 
 
 def _paid(columns: list[int], cost_s: list[float], *, shares: list[float] | None = None) -> Paid:
@@ -82,7 +90,7 @@ def test_a_trial_that_was_left_early_counts_less_and_by_the_share_that_was_run()
 def test_a_configuration_that_never_ran_costs_what_the_others_do_on_average() -> None:
     cost = np.concatenate([COST, np.full((40, 1), np.nan)], axis=1)
 
-    model = CostModel.fit(cost, features=np.zeros((40, 0)), strategies=("any",) * 4, sources=("any",) * 4)
+    model = CostModel.fit(cost, features=np.zeros((40, 0)), arms=_arms(["any"] * 4))
 
     predicted = model.predict(np.zeros(0)).full
     assert predicted[3] == pytest.approx(np.exp(np.log(predicted[:3]).mean()))
@@ -91,16 +99,14 @@ def test_a_configuration_that_never_ran_costs_what_the_others_do_on_average() ->
 def test_a_configuration_that_never_ran_costs_what_others_of_its_strategy_do() -> None:
     cost = np.concatenate([COST, np.full((40, 1), np.nan)], axis=1)
 
-    model = CostModel.fit(
-        cost, features=np.zeros((40, 0)), strategies=("probe", "full", "full", "full"), sources=("any",) * 4
-    )
+    model = CostModel.fit(cost, features=np.zeros((40, 0)), arms=_arms(["probe", "full", "full", "full"]))
 
     predicted = model.predict(np.zeros(0)).full
     assert predicted[3] == pytest.approx(np.exp(np.log(predicted[1:3]).mean()))
 
 
 def test_new_configurations_cost_what_those_of_their_strategy_do() -> None:
-    model = _model().widened(strategies=["full_finetune"], sources=["animals"])
+    model = _model().widened(_arms(["full_finetune"], sources=["animals"]))
 
     predicted = model.predict(np.array([2.0])).full
 
