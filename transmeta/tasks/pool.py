@@ -17,7 +17,6 @@ from transmeta.tasks.split import (
     Mask,
     Partition,
     by_group,
-    check_shots,
     content_groups,
     stratified,
 )
@@ -156,7 +155,6 @@ def load_pool(pool: Pool, *, task: Task) -> TaskData:
     """
     fingerprint.check_unchanged(task, found=_fingerprint(pool))
     partition, kept = _partition(pool, seed=task.seed)
-    check_shots(task.shots, labels=pool.y)
     limited = partition.limited(pool.y, limits=limits_for(task.shots), seed=derive_seed(task.seed, "shots"))
     used = Partition(
         train=limited.train[kept[pool.y[limited.train]]],

@@ -15,7 +15,7 @@ from transmeta.core.task import Modality, TaskPair
 from transmeta.core.trial import StrategySpec, TrialResult, TrialSpec, TrialStatus
 from transmeta.errors import ConfigError
 from transmeta.models.library import ModelLibrary, scratch_card
-from transmeta.tasks.catalogue import find_task
+from transmeta.tasks.catalogue import find_task, load_task
 
 FOLDER = Path(__file__).parents[3] / "benchmarks" / "meta_dataset"
 
@@ -150,3 +150,10 @@ def test_the_best_completed_trials_of_each_target_are_run_again_with_other_seeds
     specs = plan.repeats(results, count=2, seeds=(1, 2))
 
     assert [(spec.strategy.params["penalty"], spec.seed) for spec in specs] == [(0.9, 1), (0.9, 2), (0.7, 1), (0.7, 2)]
+
+
+@pytest.mark.parametrize("name", ["glyphs-arab", "glyphs-taml", "glyphs-hira"])
+def test_packaged_targets_of_the_collection_can_be_loaded_though_classes_have_fewer_examples(plan, name):
+    data = load_task(plan.described(name, packs=None, shots=30, classes=8))
+
+    assert len(data.class_names) == 8

@@ -40,7 +40,7 @@ def load(pool: Pool, *, shots: int | None = None, seed: int = 0):
 
 
 @pytest.mark.parametrize(
-    ("shots", "train", "validation"), [(3, 3, 10), (10, 10, 10), (30, 30, 15), (None, 60, 15), (200, 100, 15)]
+    ("shots", "train", "validation"), [(3, 3, 10), (10, 10, 10), (30, 30, 15), (None, 60, 15), (1000, 100, 15)]
 )
 def test_splits_are_capped_per_class(shots: int | None, train: int, validation: int):
     data = load(make_pool(), shots=shots)
