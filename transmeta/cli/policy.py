@@ -83,7 +83,7 @@ def update(
 
 
 def versions(workspace: WorkspaceFolder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
-    """List the versions of the workspace's policy.
+    """List the versions of the workspace's policy. Of those that updates made, the newest twenty are kept.
 
     Example: transmeta policy versions
     """

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import logging
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +12,17 @@ from typing import Final, final
 from transmeta.core import codec
 from transmeta.core.protocols import Policy
 from transmeta.core.space import Proposer
-from transmeta.errors import InputError, UnavailableError, UnsafeFileError
+from transmeta.errors import InputError, UnavailableError
 from transmeta.policies.files import POLICY_FILE, load_policy, save_policy
 from transmeta.training.files import write_atomically, write_folder_atomically
 
 NOTE_FILE: Final = "version.json"
 FOLDER: Final = "versions"
+UPDATE: Final = "update"
+KEPT: Final = 20
+"""Updates that are kept; a search makes one, of a megabyte or two. Versions of other origins stay all."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +30,8 @@ class VersionNote:
     """Where a version comes from.
 
     Attributes:
-        origin: `packaged`, `meta-train`, `update`, or `found` for a policy of unknown origin.
+        origin: `packaged`, `meta-train`, `update`, or `found` for a policy of unknown origin; `damaged` where the note
+            cannot be read.
         created_at: UTC, ISO 8601.
         parent: the version that it was learned on top of.
         targets, data_sets: that it knows.
@@ -39,6 +47,9 @@ class VersionNote:
     data_sets: int = 0
     before: float | None = None
     after: float | None = None
+
+
+DAMAGED: Final = VersionNote(origin="damaged", created_at="", code="", policy="")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +69,7 @@ class PolicyVersions:
     folder: Path
 
     def known(self) -> tuple[PolicyVersion, ...]:
-        """Returns all versions, oldest first.
-
-        Raises:
-            UnsafeFileError: if the note of one of them is corrupt.
-        """
+        """Returns all versions that are kept, oldest first."""
         current = self.current()
         return tuple(
             PolicyVersion(number=number, is_current=number == current, note=self._note(number))
@@ -83,7 +90,7 @@ class PolicyVersions:
         return max(self._numbers(), default=None)
 
     def add(self, policy: Policy, note: VersionNote) -> int:
-        """Keeps `policy` as a new version, puts it in force, and returns its number.
+        """Keeps `policy` as a new version, puts it in force, and returns its number; the oldest updates are removed.
 
         Raises:
             UnavailableError: if the folder cannot be written.
@@ -97,6 +104,8 @@ class PolicyVersions:
             number = self._reserved()
             write_folder_atomically(self._place(number), fill)
             save_policy(policy, self.folder)
+        for update in [old for old in self._numbers() if self._note(old).origin == UPDATE][:-KEPT]:
+            shutil.rmtree(self._place(update), ignore_errors=True)
         return number
 
     def keep_current(self, note: Callable[[Policy], VersionNote], *, proposer: Proposer) -> int | None:
@@ -171,4 +180,5 @@ class PolicyVersions:
         try:
             return codec.from_json(VersionNote, json.loads(path.read_bytes()), where=str(path))
         except (OSError, ValueError) as error:
-            raise UnsafeFileError(f"{path}: not a version's note ({error}); restore it or delete the folder") from error
+            logger.warning("%s: not a version's note (%s); restore it or delete the folder", path, error)
+            return DAMAGED

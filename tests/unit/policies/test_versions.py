@@ -4,7 +4,7 @@ import pytest
 
 from transmeta.errors import InputError, UnsafeFileError
 from transmeta.policies.fixed import FixedLearner
-from transmeta.policies.versions import PolicyVersions, VersionNote
+from transmeta.policies.versions import KEPT, PolicyVersions, VersionNote
 
 from .cases import CountingProposer
 
@@ -95,3 +95,22 @@ def test_without_a_policy_there_is_nothing_to_keep(tmp_path: Path) -> None:
 
     assert kept.keep_current(lambda found: note(), proposer=PROPOSER) is None
     assert kept.known() == ()
+
+
+def test_only_the_newest_updates_are_kept_and_all_of_other_origins(tmp_path: Path) -> None:
+    kept = PolicyVersions(folder=tmp_path)
+    origins = ["packaged", *["update"] * 3, "meta-train", *["update"] * KEPT]
+    for at, origin in enumerate(origins):
+        kept.add(policy(str(at)), note(origin))
+
+    numbers = [version.number for version in kept.known()]
+
+    assert numbers == [1, *range(5, len(origins) + 1)]
+    assert kept.current() == kept.newest() == len(origins)
+
+
+def test_a_damaged_note_hides_no_version(versions: PolicyVersions, tmp_path: Path) -> None:
+    (tmp_path / "versions" / "0002" / "version.json").write_text("{")
+
+    assert [version.note.origin for version in versions.known()] == ["a", "damaged", "c"]
+    assert versions.before_current() == 2
