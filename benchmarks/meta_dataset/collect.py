@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from meta_plan import MetaDatasetConfig, among, arms_for, cells, check_leaks, repeats
+from meta_plan import MetaDatasetConfig, among, arms_for, cards_of, cells, check_leaks, repeats
 
 from transmeta.config import load_config
 from transmeta.core.experience import Experience
@@ -23,7 +23,6 @@ from transmeta.experiments.collect import specs_for
 from transmeta.experiments.run import Workbench, run
 from transmeta.experiments.search import ReplaySearch
 from transmeta.models.importer import import_model
-from transmeta.models.library import scratch_card, whole_id
 from transmeta.stores.parquet import export_table
 from transmeta.stores.sql import SqlExperienceStore
 from transmeta.workspace import Compute, ExecutorKind, Workspace
@@ -77,17 +76,12 @@ def _cards(
         if name not in workspace.environment().library().cards():
             _say(f"source {name}: import")
             import_model(name, folder=workspace.models, weights=packs / file if file and packs else None)
-    ids = list(config.imported)
     for source in config.sources:
         spec = source.spec(packs=packs, seed=config.seed)
-        ids.append(spec.model_id)
         if spec.model_id not in workspace.environment().library().cards():
             _say(f"source {spec.model_id}: {source.epochs} epochs on {', '.join(source.tasks)}")
             train_source(spec, models=workspace.models, storage=workspace.folder / "train", workers=1)
-    known = workspace.environment().library().cards()
-    ids += [whole_id(name, known=known, kind="source") for name in config.packaged]
-    blank = {card.id: card for card in map(scratch_card, targets)}
-    return (*(known[name] for name in ids), *blank.values())
+    return cards_of(config, targets, packs=packs, known=workspace.environment().library().cards())
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

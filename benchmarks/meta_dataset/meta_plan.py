@@ -11,7 +11,7 @@ from transmeta.core.plan import OptimiserPlan
 from transmeta.core.task import Modality, Params, Task
 from transmeta.core.trial import Arm, TrialResult, TrialSpec, TrialStatus
 from transmeta.errors import ConfigError
-from transmeta.models.library import whole_id
+from transmeta.models.library import scratch_card, whole_id
 from transmeta.strategies.catalogue import default_spec, find_strategy, sample_specs
 from transmeta.tasks.catalogue import find_task
 from transmeta.tasks.glyphs import GlyphTasks
@@ -156,6 +156,23 @@ def _in_turn(domain: DomainConfig) -> list[tuple[str, int]]:
     for index, name in enumerate(domain.all_shots):  # spread over the others, so that an early end has some of them
         chosen.insert((index + 1) * len(chosen) // (len(domain.all_shots) + 1), (name, 0))
     return chosen
+
+
+def cards_of(
+    config: MetaDatasetConfig, targets: Sequence[Task], *, packs: Path | None, known: Mapping[str, ModelCard]
+) -> tuple[ModelCard, ...]:
+    """Returns the cards of all sources of the collection, which are among those `known`, and of training from scratch.
+
+    Raises:
+        UnknownNameError: if one was not trained or imported yet.
+    """
+    ids = [
+        *config.imported,
+        *(source.spec(packs=packs, seed=config.seed).model_id for source in config.sources),
+        *config.packaged,
+    ]
+    blank = {card.id: card for card in map(scratch_card, targets)}
+    return (*(known[whole_id(name, known=known, kind="source")] for name in ids), *blank.values())
 
 
 def arms_for(
