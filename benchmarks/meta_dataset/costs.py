@@ -36,7 +36,7 @@ from transmeta.workspace import Workspace
 
 HERE: Final = Path(__file__).parent
 SEED: Final = 0
-DIGITS: Final = re.compile(r"-[0-9a-f]{8}(?=\||$)")
+DIGEST: Final = re.compile(r"-[0-9a-f]{8}(?=\||$)")
 """The end of a trained source's id, which depends on where the packs are."""
 
 Costs = Mapping[str, Sequence[float]]
@@ -95,7 +95,7 @@ def plan(
     """Returns the cells of `table` with the arms that it has there, in the order in which they were collected."""
     tried: dict[str, set[str]] = {}
     for target, name in zip(table["target"].to_pylist(), table["config"].to_pylist(), strict=True):
-        tried.setdefault(target, set()).add(DIGITS.sub("", name))
+        tried.setdefault(target, set()).add(DIGEST.sub("", name))
     targets = [target for target in cells(config, packs=packs) if target.id in tried]
     cards = cards_of(config, targets, packs=packs, known=environment.library().cards())
     pools = {
@@ -105,7 +105,7 @@ def plan(
     return [
         Cell(
             target=target,
-            arms=tuple(arm for arm in pools[target.modality] if DIGITS.sub("", arm.key) in tried[target.id]),
+            arms=tuple(arm for arm in pools[target.modality] if DIGEST.sub("", arm.key) in tried[target.id]),
             environment=dataclasses.replace(environment, cache_folder=None),
             file=folder / f"{target.id}.json",
         )
@@ -120,7 +120,7 @@ def measure(cell: Cell) -> str:
     random.Random(derive_seed(0, cell.target.id)).shuffle(arms)  # a slow minute is not one strategy's
     for source in sorted({arm.source for arm in arms}):  # pays for what later trials of a process find at hand
         _alone(cell, next(arm for arm in arms if arm.source == source))
-    costs = {DIGITS.sub("", arm.key): _steps(_alone(cell, arm)) for arm in arms}
+    costs = {DIGEST.sub("", arm.key): _steps(_alone(cell, arm)) for arm in arms}
     cell.file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(cell.file, json.dumps(costs, indent=0).encode())
     return f"{cell.target.id}, {len(costs)} arms, {sum(map(sum, costs.values())):.0f} CPU s"
@@ -147,7 +147,7 @@ def with_costs(table: pa.Table, *, folder: Path) -> pa.Table:
     """Returns `table` with the measured costs; those of seed 0 count for other seeds of the same arm."""
     known: dict[str, Costs] = {file.stem: json.loads(file.read_bytes()) for file in folder.glob("*.json")}
     rows = zip(table["target"].to_pylist(), table["config"].to_pylist(), table["step"].to_pylist(), strict=True)
-    costs = pa.array([known[target][DIGITS.sub("", name)][step - 1] for target, name, step in rows], pa.float64())
+    costs = pa.array([known[target][DIGEST.sub("", name)][step - 1] for target, name, step in rows], pa.float64())
     return table.set_column(table.column_names.index("cost_s"), "cost_s", costs)
 
 

@@ -111,4 +111,4 @@ def test_a_file_for_each_cell_is_what_a_second_run_goes_on_from(costs, cell):
 
     kept = json.loads(planned.file.read_bytes())
 
-    assert set(kept) == {costs.DIGITS.sub("", arm.key) for arm in planned.arms}
+    assert set(kept) == {costs.DIGEST.sub("", arm.key) for arm in planned.arms}

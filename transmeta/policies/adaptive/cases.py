@@ -144,7 +144,11 @@ def replay(case: Case, knobs: Knobs, *, evaluations: int) -> Array:
         knobs,
         columns=np.arange(len(case.steps)),
         spending=Spending(
-            cumulative=shares, budget=float(evaluations), cost=ExpectedCost.certain(shares[:, -1]), is_actual=False
+            cumulative=shares,
+            budget=float(evaluations),
+            cost=ExpectedCost.certain(shares[:, -1]),
+            parts=shares,
+            is_actual=False,
         ),
     )
     reached: dict[int, tuple[float, float]] = {}

@@ -2,32 +2,41 @@
 
 log cost = configuration + target + strategy × features + configuration × features + noise: alternating means, then
 ridge regressions on the target's features of the target's effect, of what is left of each strategy, and of what is left
-of each configuration. What the trials so far have cost corrects the others, most those of the same strategy and source.
+of each configuration. A configuration that never ran is taken to cost what those do that are like it; what the trials
+so far have cost corrects the others, most those that are like them (`likeness`).
 Letters: T known targets, C configurations, F features, N trials so far.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, final
 
 import numpy as np
 
 from transmeta.core.trial import Arm
+from transmeta.policies.adaptive.alike import Alike, Likeness, are_equal
 from transmeta.policies.adaptive.rows import Array, Flags, Indices
+from transmeta.policies.table import RegretTable
 
+AMOUNTS: Final = ("log_examples", "log_classes", "log_examples_per_class", "log_size")
+"""Features of a target that say how much data there is. How they look makes nothing cheaper: what one domain costs is
+no lesson for another that looks alike."""
+SIZE: Final = "log_parameters"
+"""The feature of a pair that says how large its source is."""
 SMALLEST_COST: Final = 1e-4
 SWEEPS: Final = 20
 PENALTY: Final = 3.0
 STRATEGY_PENALTY: Final = 5.0
 SLOPE_PENALTY: Final = 8.0
-TARGET_VARIANCE: Final = 0.25
-"""Of log cost between machines and kinds of targets."""
-STRATEGY_VARIANCE: Final = 0.12
-SOURCE_VARIANCE: Final = 0.01
-BOTH_VARIANCE: Final = 0.04
-"""On one target, between strategies, between sources, and between strategies on sources."""
-NOISE_VARIANCE: Final = 0.15
-"""Of log cost between trials of one configuration on one target: some pay for what others use as well."""
+EFFECTS: Final = Likeness(strategy=2.0, size=0.5, both=1.0, work=0.5, trend=1.0)
+EFFECT_NOISE: Final = 0.02
+"""Variances of the log cost of configurations on all targets."""
+ON_ONE_TARGET: Final = Likeness(everything=1.0, strategy=0.1, size=0.01, both=0.04, work=0.04)
+"""Of log cost there: between machines and kinds of targets, between strategies, ..."""
+ALONE: Final = 0.02
+SHARED: Final = 1.0
+"""Variance of log cost between trials of one configuration on one target: where each runs by itself, and where it is
+trained beside others and finds what these have computed."""
 
 
 @final
@@ -39,11 +48,13 @@ class Paid:
         columns: (N,) their configurations.
         cost_s: (N,)
         shares: (N,) of a full run that they ran; in (0, 1].
+        noise: `ALONE` or `SHARED`.
     """
 
     columns: Indices
     cost_s: Array
     shares: Array
+    noise: float
 
 
 @final
@@ -78,7 +89,7 @@ class ExpectedCost:
             return self.full
         expected = np.maximum(self.full[paid.columns] * paid.shares, SMALLEST_COST)
         ratios = np.log(np.maximum(paid.cost_s, SMALLEST_COST) / expected)
-        noise = np.diag(NOISE_VARIANCE / paid.shares**2)
+        noise = np.diag(paid.noise / paid.shares**2)
         weights = np.linalg.solve(self.covariance[np.ix_(paid.columns, paid.columns)] + noise, ratios)
         return np.asarray(self.full * np.exp(self.covariance[:, paid.columns] @ weights), dtype=np.float64)
 
@@ -89,13 +100,16 @@ class CostModel:
     """Effects of configurations and targets on the logarithm of a full run's cost.
 
     Attributes:
-        configurations: (C,).
+        names: of the features.
+        configurations: (C,), NaN where nobody ran it.
         centre, scale: (F,) that standardise the target's features.
         coefficients: (F,) and the mean effect of a target.
         slopes: (F, C) by which a configuration depends on the features more than others do.
         arms: (C,) the configurations.
+        sizes: (C,) of their sources, as logarithms of their parameters; NaN where unknown.
     """
 
+    names: tuple[str, ...]
     configurations: Array
     centre: Array
     scale: Array
@@ -103,22 +117,24 @@ class CostModel:
     slopes: Array
     mean: float
     arms: tuple[Arm, ...]
+    sizes: Array
 
     @classmethod
-    def fit(cls, cost: Array, *, features: Array, arms: Sequence[Arm]) -> "CostModel":
-        """Returns the model of `cost` (T, C), NaN where not run, for targets of `features` (T, F), NaN where unknown.
-
-        A configuration that was never run gets the mean effect of those of its strategy that were, or else of all.
-        """
+    def fit(cls, table: RegretTable) -> "CostModel":
+        """Returns the model of what is known, by the features that say how much data there is; by all if none does."""
+        names = sorted({name for target in table.targets for name in target.features})
+        names = [name for name in names if name in AMOUNTS] or names
+        features = np.array([[target.features.get(name, np.nan) for name in names] for target in table.targets])
+        features = features.reshape(len(table.targets), len(names))
+        arms = table.arms
         strategies = [arm.strategy.name for arm in arms]
-        logs = np.log(np.maximum(cost, SMALLEST_COST))
+        logs = np.log(np.maximum(table.cost_s, SMALLEST_COST))
         is_known = ~np.isnan(logs)
         targets = np.zeros(len(logs))
         configurations = np.zeros(logs.shape[1])
         for _ in range(SWEEPS):
             configurations = _means(logs - targets[:, None], is_known, axis=0)
             targets = _means(logs - configurations, is_known, axis=1)
-        configurations = _completed(configurations, was_run=np.asarray(is_known.any(axis=0)), strategies=strategies)
         centre, scale = _standardisation(features)
         scores = _scores(features, centre, scale)
         mean = float(targets.mean()) if len(targets) else 0.0
@@ -126,48 +142,61 @@ class CostModel:
         shared = _ridge(scores, _strategy_means(left, is_known, strategies), penalty=STRATEGY_PENALTY)
         own = _ridge(scores, np.where(is_known, left - scores @ shared, 0.0), penalty=SLOPE_PENALTY)
         return cls(
-            configurations=configurations,
+            configurations=np.where(is_known.any(axis=0), configurations, np.nan),
             centre=centre,
             scale=scale,
             coefficients=_ridge(scores, targets - mean, penalty=PENALTY),
             slopes=shared + own,
             mean=mean,
-            arms=tuple(arms),
+            names=tuple(names),
+            arms=arms,
+            sizes=_sizes(table),
         )
 
-    def predict(self, features: Array) -> ExpectedCost:
-        """Returns the expected cost of full runs on a target of `features` (F,), before anything ran there."""
-        scores = _scores(features[None], self.centre, self.scale)[0]
+    def predict(self, features: Mapping[str, float], *, sizes: Array | None = None) -> ExpectedCost:
+        """Returns the expected cost of full runs on a target of `features`, before anything ran there.
+
+        Args:
+            sizes: (C,) as this target shows them; NaN where it does not.
+        """
+        vector = np.array([features.get(name, np.nan) for name in self.names], dtype=np.float64)
+        scores = _scores(vector[None], self.centre, self.scale)[0]
         effect = self.mean + float(scores @ self.coefficients)
-        is_same_strategy = _are_equal([arm.strategy.name for arm in self.arms])
-        is_same_source = _are_equal([arm.source for arm in self.arms])
+        alike = Alike.of(self.arms, sizes=self.sizes if sizes is None else np.where(np.isnan(sizes), self.sizes, sizes))
+        configurations = _completed(self.configurations, alike.covariance(EFFECTS))
         return ExpectedCost(
-            full=np.asarray(np.exp(self.configurations + effect + scores @ self.slopes), dtype=np.float64),
-            covariance=TARGET_VARIANCE
-            + STRATEGY_VARIANCE * is_same_strategy
-            + SOURCE_VARIANCE * is_same_source
-            + BOTH_VARIANCE * (is_same_strategy & is_same_source),
+            full=np.asarray(np.exp(configurations + effect + scores @ self.slopes), dtype=np.float64),
+            covariance=alike.covariance(ON_ONE_TARGET),
         )
 
     def widened(self, arms: Sequence[Arm]) -> "CostModel":
-        """Returns the model with a configuration more for each of `arms`: at the mean of those of its strategy."""
+        """Returns the model with a configuration more for each of `arms`, which nobody ran."""
         names = np.array([arm.strategy.name for arm in self.arms])
         alike = (names == arm.strategy.name for arm in arms)
         masks = [mask if mask.any() else np.ones_like(mask) for mask in alike]
         return dataclasses.replace(
             self,
-            configurations=np.concatenate([self.configurations, [self.configurations[mask].mean() for mask in masks]]),
+            configurations=np.concatenate([self.configurations, np.full(len(arms), np.nan)]),
             slopes=np.concatenate(
                 [self.slopes, *(self.slopes[:, mask].mean(axis=1, keepdims=True) for mask in masks)], axis=1
             ),
             arms=(*self.arms, *arms),
+            sizes=np.concatenate([self.sizes, [self._size_of(arm.source) for arm in arms]]),
         )
 
+    def _size_of(self, source: str) -> float:
+        known = (size for arm, size in zip(self.arms, self.sizes.tolist(), strict=True) if arm.source == source)
+        return next(known, np.nan)
 
-def _are_equal(names: Sequence[str]) -> Flags:
-    """Returns which pairs of `names` (C,) are equal, (C, C)."""
-    _, numbers = np.unique(np.array(names), return_inverse=True)
-    return np.asarray(numbers[:, None] == numbers[None])
+
+def _sizes(table: RegretTable) -> Array:
+    found = {
+        source: features[SIZE]
+        for target in table.targets
+        for source, features in target.pairs.items()
+        if SIZE in features
+    }
+    return np.array([found.get(arm.source, np.nan) for arm in table.arms], dtype=np.float64)
 
 
 def _ridge(scores: Array, values: Array, *, penalty: float) -> Array:
@@ -178,18 +207,20 @@ def _ridge(scores: Array, values: Array, *, penalty: float) -> Array:
 
 def _strategy_means(left: Array, is_known: Flags, strategies: Sequence[str]) -> Array:
     """Returns `left` (T, C), 0 where not known, averaged on each target over the configurations of each strategy."""
-    is_same = _are_equal(strategies).astype(np.float64)
+    is_same = are_equal(strategies).astype(np.float64)
     return np.asarray((left @ is_same) / np.maximum(is_known @ is_same, 1.0))
 
 
-def _completed(effects: Array, *, was_run: Flags, strategies: Sequence[str]) -> Array:
-    if not was_run.any():
-        return np.zeros_like(effects)
-    completed = np.where(was_run, effects, effects[was_run].mean())
-    names = np.array(strategies)
-    for name in set(names[~was_run]) & set(names[was_run]):
-        completed[~was_run & (names == name)] = effects[was_run & (names == name)].mean()
-    return np.asarray(completed, dtype=np.float64)
+def _completed(effects: Array, covariance: Array) -> Array:
+    """Returns `effects` (C,), with what those of others tell of them where they are NaN: a Gaussian process."""
+    known, unknown = np.flatnonzero(~np.isnan(effects)), np.flatnonzero(np.isnan(effects))
+    if not len(known) or not len(unknown):
+        return np.nan_to_num(effects)
+    mean = effects[known].mean()
+    noisy = covariance[np.ix_(known, known)] + EFFECT_NOISE * np.eye(len(known))
+    completed = effects.copy()
+    completed[unknown] = mean + covariance[np.ix_(unknown, known)] @ np.linalg.solve(noisy, effects[known] - mean)
+    return completed
 
 
 def _means(values: Array, is_known: Flags, *, axis: int) -> Array:

@@ -83,19 +83,16 @@ def assembled(
     regret = rungs[:, :, -1].copy()
     for array in (utility, cost_s, regret):
         array.setflags(write=False)
-    features = np.array([[target.features.get(name, np.nan) for name in feature_names] for target in targets])
+    table = RegretTable(targets=targets, arms=arms, utility=utility, regret=regret, cost_s=cost_s)
     return AdaptiveLearned(
         sources=tuple(arm.source for arm in arms),
-        table=RegretTable(targets=targets, arms=arms, utility=utility, regret=regret, cost_s=cost_s),
+        table=table,
         rungs=rungs,
         knobs=knobs,
         encoder=encoder,
         ensemble=ensemble,
-        costs=CostModel.fit(
-            cost_s,
-            features=features.reshape(len(targets), len(feature_names)),
-            arms=arms,
-        ),
+        costs=CostModel.fit(table),
+        parts=np.full(rungs.shape[1:], np.nan),
         residuals=residuals,
         width=width,
         feature_names=feature_names,

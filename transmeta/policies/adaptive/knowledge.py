@@ -44,6 +44,24 @@ def full_cost(curves: Curves) -> Array:
     return np.where(curves.observed & ~curves.failed, total, np.nan)
 
 
+def part_costs(curves: Curves) -> Array:
+    """Returns the share of a full run's cost that is paid at each rung, (C, K), on average over the targets.
+
+    It is no share of the steps, as the first of them pay for what a run needs before it starts. Configurations that
+    nobody ran to their end have the mean of their strategy, or else of all; NaN where there is none.
+    """
+    paid = at_rungs(np.nancumsum(curves.cost_s, axis=2), curves.steps)
+    full = full_cost(curves)[:, :, None]
+    shares = np.divide(paid, full, out=np.full(paid.shape, np.nan), where=full > 0)
+    own = _mean(shares)
+    is_known = np.asarray(~np.isnan(own).any(axis=1))
+    parts = np.where(is_known[:, None], own, _mean(own[is_known]) if is_known.any() else np.nan)
+    names = np.array(curves.strategies or [UNKNOWN] * len(own))
+    for name in set(names[~is_known]) & set(names[is_known]):
+        parts[~is_known & (names == name)] = own[is_known & (names == name)].mean(axis=0)
+    return parts
+
+
 def features_of(present: Present, *, sources: Sequence[str] | None) -> MetaFeatures:
     """Returns what is known of `present`, pair features by source."""
     pairs: dict[str, dict[str, float]] = {}
@@ -79,3 +97,9 @@ def _known(curves: Curves, t: int) -> KnownTarget:
 
 def _finite(values: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if np.isfinite(value)}
+
+
+def _mean(values: Array) -> Array:
+    """Returns the mean over the first axis of what is not NaN; NaN where nothing is."""
+    counts = (~np.isnan(values)).sum(axis=0)
+    return np.where(counts > 0, np.nansum(values, axis=0) / np.maximum(counts, 1), np.nan)

@@ -5,7 +5,7 @@ Letters: T known targets, C configurations, K rungs, M members.
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, final
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from transmeta.core.experience import MetaFeatures
 from transmeta.core.trial import Arm
 from transmeta.policies.adaptive.cases import Case
-from transmeta.policies.adaptive.costs import CostModel, ExpectedCost, Paid
+from transmeta.policies.adaptive.costs import SIZE, CostModel, ExpectedCost, Paid
 from transmeta.policies.adaptive.knowledge import features_of, present_of
 from transmeta.policies.adaptive.named import Named, named_present
 from transmeta.policies.adaptive.posterior import SAMPLES, Beliefs, covariance_of
@@ -33,7 +33,11 @@ NOISE: Final = 0.02
 @final
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AdaptiveLearned:
-    """What is known: the targets' regrets at the rungs, (T, C, K), the network, the costs and the knobs."""
+    """What is known: the targets' regrets at the rungs, (T, C, K), the network, the costs and the knobs.
+
+    Attributes:
+        parts: (C, K) share of a run's cost that is paid at each rung; where NaN, the share of the steps is taken.
+    """
 
     sources: tuple[str, ...] | None
     table: RegretTable
@@ -42,6 +46,7 @@ class AdaptiveLearned:
     encoder: Encoder | None
     ensemble: Ensemble | None
     costs: CostModel
+    parts: Array
     residuals: Array
     width: float
     feature_names: tuple[str, ...]
@@ -55,7 +60,7 @@ class AdaptiveLearned:
     def with_arms(self, arms: Sequence[Arm]) -> "AdaptiveLearned":
         """Returns the same with a column more for each of `arms`, which nobody tried: the network alone speaks of them.
 
-        They are taken to cost what others of the same strategy do.
+        They are taken to cost what others like them do.
         """
         table, gap = self.table, np.full((len(self.table.targets), len(arms)), np.nan)
         return dataclasses.replace(
@@ -70,6 +75,7 @@ class AdaptiveLearned:
             ),
             rungs=np.concatenate([self.rungs, np.repeat(gap[:, :, None], self.rungs.shape[2], axis=2)], axis=1),
             costs=self.costs.widened(arms),
+            parts=np.concatenate([self.parts, np.full((len(arms), self.parts.shape[1]), np.nan)]),
             residuals=np.concatenate([self.residuals, gap], axis=1),
         )
 
@@ -93,7 +99,7 @@ class AdaptiveLearned:
         case = _case_of(self, named_present(present))
         steps = rung_steps(present.steps[columns])
         case = dataclasses.replace(case, steps=steps)
-        cost = self.expected_cost(present.target_features)
+        cost = self.costs.predict(present.target_features, sizes=present.pair_features.get(SIZE))
         if paid is not None:
             cost = dataclasses.replace(cost, full=cost.after(paid))
         spending = self._spending(present, columns, steps, cost=cost.take(columns), overhead_s=overhead_s)
@@ -146,11 +152,6 @@ class AdaptiveLearned:
         if self.ensemble is None or self.encoder is None:
             return np.zeros((0, len(self.table.arms)))
         return self.ensemble.regret(self.encoder.encode(features, self.table.arms))
-
-    def expected_cost(self, features: Mapping[str, float]) -> ExpectedCost:
-        """Returns the expected cost of full runs on a target of `features`."""
-        vector = np.array([features.get(name, np.nan) for name in self.feature_names], dtype=np.float64)
-        return self.costs.predict(vector)
 
     def heard(self, columns: Indices, *, known: Flags | None = None) -> Flags:
         """Returns which known targets, of `known` (T,), tried enough of `columns` to speak for them, (T,)."""
@@ -213,11 +214,13 @@ class AdaptiveLearned:
         self, present: Present, columns: Indices, steps: Indices, *, cost: ExpectedCost, overhead_s: float
     ) -> Spending:
         shares = steps / np.maximum(present.steps[columns], 1)[:, None]
+        parts = np.where(np.isnan(self.parts[columns]), shares, self.parts[columns])
         allowance = present.allowance
         if allowance.cost_s is None:
-            return Spending(cumulative=shares, budget=allowance.evaluations or np.inf, cost=cost, is_actual=False)
-        cumulative = shares * cost.full[:, None] + overhead_s
-        return Spending(cumulative=cumulative, budget=allowance.cost_s, cost=cost, is_actual=True)
+            budget = allowance.evaluations or np.inf
+            return Spending(cumulative=shares, budget=budget, cost=cost, parts=parts, is_actual=False)
+        cumulative = parts * cost.full[:, None] + overhead_s
+        return Spending(cumulative=cumulative, budget=allowance.cost_s, cost=cost, parts=parts, is_actual=True)
 
 
 @functools.lru_cache(maxsize=4)

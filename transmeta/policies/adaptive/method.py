@@ -13,7 +13,7 @@ import numpy as np
 
 from transmeta.policies.adaptive.cases import Case, interval_width, surely_best
 from transmeta.policies.adaptive.costs import CostModel
-from transmeta.policies.adaptive.knowledge import features_of, present_of, regret_table
+from transmeta.policies.adaptive.knowledge import features_of, part_costs, present_of, regret_table
 from transmeta.policies.adaptive.learned import AdaptiveLearned
 from transmeta.policies.adaptive.protocol import Array, Curves, Flags
 from transmeta.policies.adaptive.rows import at_rungs
@@ -81,7 +81,8 @@ class AdaptiveMethod:
             knobs=self._knobs(has_network=bool(ensembles), units=len(masks)),
             encoder=encoder,
             ensemble=ensembles[0] if ensembles else None,
-            costs=CostModel.fit(table.cost_s, features=_matrix(curves), arms=table.arms),
+            costs=CostModel.fit(table),
+            parts=part_costs(curves),
             residuals=_residuals(table, masks, ensembles, folds),
             width=1.0,
             feature_names=tuple(curves.target_features),
@@ -173,9 +174,3 @@ def _residuals(
         for t in np.flatnonzero(mask):
             residuals[t] = table.regret[t] - ensembles[1 + i].regret(folds[1 + i].read(int(t))).mean(axis=0)
     return residuals
-
-
-def _matrix(curves: Curves) -> Array:
-    if not curves.target_features:
-        return np.zeros((len(curves.targets), 0))
-    return np.stack(list(curves.target_features.values()), axis=1)

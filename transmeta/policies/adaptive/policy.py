@@ -12,7 +12,7 @@ from transmeta.core.experience import History, MetaFeatures
 from transmeta.core.outcome import Suggestion
 from transmeta.core.space import Proposer
 from transmeta.core.trial import Arm, TrialResult, TrialStatus
-from transmeta.policies.adaptive.costs import Paid
+from transmeta.policies.adaptive.costs import SHARED, Paid
 from transmeta.policies.adaptive.effects import feature_effects
 from transmeta.policies.adaptive.learned import AdaptiveLearned
 from transmeta.policies.adaptive.named import Named, named_arms, named_features
@@ -251,7 +251,8 @@ def _closeness(table: RegretTable, features: Named[MetaFeatures]) -> Array:
 
 def _paid(now: Situation) -> Paid:
     """Returns what full runs so far have cost."""
-    return Paid(columns=np.array(now.observed, dtype=np.int64), cost_s=now.cost_s, shares=np.ones(len(now.observed)))
+    columns = np.array(now.observed, dtype=np.int64)
+    return Paid(columns=columns, cost_s=now.cost_s, shares=np.ones(len(columns)), noise=SHARED)
 
 
 def _told(table: RegretTable, history: History) -> tuple[Told, ...]:

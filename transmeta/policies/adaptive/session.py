@@ -6,7 +6,7 @@ from typing import Final, final
 import numpy as np
 
 from transmeta.policies.adaptive.choice import affordable, next_move, planned_move
-from transmeta.policies.adaptive.costs import ExpectedCost, Paid
+from transmeta.policies.adaptive.costs import ALONE, ExpectedCost, Paid
 from transmeta.policies.adaptive.posterior import Beliefs, Posterior
 from transmeta.policies.adaptive.protocol import Forecast, Move
 from transmeta.policies.adaptive.rows import Array, Flags, Indices, Rows
@@ -64,11 +64,13 @@ class Spending:
         cumulative: (C, K) expected cost of each rung from the start.
         budget: to spend in all.
         cost: expected of full runs, in the table's unit.
+        parts: (C, K) the share of it that is paid at each rung.
         is_actual: whether what was really paid counts, rather than what was expected.
     """
 
-    def __init__(self, *, cumulative: Array, budget: float, cost: ExpectedCost, is_actual: bool) -> None:
+    def __init__(self, *, cumulative: Array, budget: float, cost: ExpectedCost, parts: Array, is_actual: bool) -> None:
         self.cost = cost
+        self.parts = parts
         self.cumulative = cumulative
         self.left = budget
         self.run = float(np.median(cumulative[:, -1]))
@@ -241,8 +243,8 @@ class AdaptiveSession:
 
     def _paid_so_far(self) -> Paid:
         run = np.flatnonzero(self._paid_s > 0)
-        shares = self._steps[run, self._paid[run] - 1] / self._steps[run, -1]
-        return Paid(columns=run, cost_s=self._paid_s[run], shares=shares)
+        shares = self._spending.parts[run, self._paid[run] - 1]
+        return Paid(columns=run, cost_s=self._paid_s[run], shares=shares, noise=ALONE)
 
     def assume(self, move: Move) -> None:
         """Takes a move as made whose values are not known yet: what it is expected to bring is not chosen again."""

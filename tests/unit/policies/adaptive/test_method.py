@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.unit.policies.adaptive.cases import curves, present, take, without
+from transmeta.policies.adaptive.knowledge import part_costs
 from transmeta.policies.adaptive.method import AdaptiveMethod
 from transmeta.policies.adaptive.protocol import Curves, Move, Present
 from transmeta.policies.adaptive.session import DEFAULT, FEATURED, PORTFOLIO, AdaptiveSession
@@ -142,6 +143,33 @@ def test_predicted_costs_are_close_to_what_is_paid() -> None:
     predicted = [session.predict(c).cost_s for c in range(len(everything.configs))]
 
     assert predicted == pytest.approx(list(everything.cost_s[0].sum(axis=1)), rel=0.2)
+
+
+def test_a_first_step_that_costs_more_than_others_is_no_sign_of_a_slow_machine() -> None:
+    everything = curves()
+    dear = dataclasses.replace(everything, cost_s=everything.cost_s * np.array([7.0, 1.0, 1.0]))
+    session = AdaptiveMethod(knobs=DEFAULT).learn(without(dear, "g0"), seed=0).start(present(dear, 0), seed=0)
+    before = session.predict(8).cost_s
+
+    for config in range(4):
+        session.tell(Move(config=config, step=1), dear.values[0, config, :1], dear.cost_s[0, config, :1], failed=False)
+
+    assert session.predict(8).cost_s == pytest.approx(before, rel=0.05)
+
+
+def test_the_share_of_the_cost_at_each_rung_is_a_mean_over_those_who_ran_it() -> None:
+    known = curves(groups=2)
+    cost_s = known.cost_s.copy()
+    cost_s[0, 0], cost_s[1, 0] = [2.0, 1.0, 1.0], [6.0, 1.0, 1.0]
+    observed = known.observed.copy()
+    observed[:, 1] = False
+    observed[2:, 0] = False
+
+    parts = part_costs(dataclasses.replace(known, cost_s=cost_s, observed=observed))
+
+    assert parts[0] == pytest.approx([0.625, 0.625, 0.625, 0.8125, 0.8125, 1.0])  # steps 1, 1, 1, 2, 2 and 3 of 3
+    assert parts[1] == pytest.approx(np.delete(parts, 1, axis=0).mean(axis=0))  # the mean of its strategy
+    assert parts[2] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2 / 3, 2 / 3, 1.0])
 
 
 def test_costs_that_were_paid_correct_those_that_are_predicted() -> None:

@@ -27,7 +27,13 @@ def _session(*, reference: list[int], budget: float = 5.0, dear: float = 1.0) ->
         Rows(regret=regret, weights=np.full(LAST, 1 / LAST), known=LAST),
         columns=np.arange(CONFIGS),
         steps=np.ones((CONFIGS, 1), dtype=np.int64),
-        spending=Spending(cumulative=cost[:, None], budget=budget, cost=ExpectedCost.certain(cost), is_actual=False),
+        spending=Spending(
+            cumulative=cost[:, None],
+            budget=budget,
+            cost=ExpectedCost.certain(cost),
+            parts=np.ones((len(cost), 1)),
+            is_actual=False,
+        ),
         knobs=PORTFOLIO,
         beliefs=Beliefs(
             mean=np.zeros(CONFIGS),
@@ -103,6 +109,7 @@ def _partial(
             cumulative=np.array([[0.1, 1.0], [0.95, 1.0], [0.5, 1.0]]),
             budget=budget,
             cost=ExpectedCost.certain(np.ones(3)),
+            parts=np.array([[0.1, 1.0], [0.95, 1.0], [0.5, 1.0]]),
             is_actual=False,
         ),
         knobs=dataclasses.replace(knobs, beta=0.0),
