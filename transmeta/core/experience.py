@@ -2,8 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from transmeta.core.trial import Arm, TrialResult, TrialStatus
+
+OPERATIONS: Final = "log_macs"
+"""The pair feature that says what a source costs to run, log(1 + MACs), and not how well it fits: policies predict
+costs with it, and nothing else."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from transmeta.core.experience import OPERATIONS
 from transmeta.core.model import ModelCard
 from transmeta.errors import InputError
 from transmeta.metafeatures.arrays import Floats, Labels, Matrix, one_hot
@@ -29,7 +30,8 @@ def pair_features(
     - `h_score`: with shrinkage, divided by its largest value, classes − 1;
     - `leep`, and `has_leep` = 0 where the source has no head (then `leep` is 0);
     - `shift`: log(1 + Fréchet distance / source variance) between source and target features, `has_shift` likewise;
-    - `log_parameters`, `log_source_classes`, `is_pretrained`, `source_score`, `has_source_score`: the card.
+    - `log_parameters`, `log_macs` (of the stages, for one example), `log_source_classes`, `is_pretrained`,
+      `source_score`, `has_source_score`: the card.
 
     All but the last line are 0 for a card without weights. Whether the domains agree is not told: it would let a
     policy recognise the left-out ones.
@@ -55,6 +57,7 @@ def pair_features(
             values |= {"shift": distance, "has_shift": 1.0}
     return values | {
         "log_parameters": math.log1p(card.parameter_count),
+        OPERATIONS: math.log1p(sum(stage.macs for stage in card.stages)),
         "log_source_classes": math.log1p(card.class_count),
         "is_pretrained": float(card.is_pretrained),
         "source_score": card.score if card.score is not None else 0.0,

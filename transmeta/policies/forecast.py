@@ -12,7 +12,7 @@ from typing import Final, final
 
 import numpy as np
 
-from transmeta.core.experience import MetaFeatures
+from transmeta.core.experience import OPERATIONS, MetaFeatures
 from transmeta.core.outcome import Evidence, Suggestion
 from transmeta.policies.greedy import Situation
 from transmeta.policies.similarity import closeness, distances, standard_scores
@@ -158,6 +158,8 @@ def _best_pairs(pairs: Mapping[str, Features]) -> Features:
     best: dict[str, float] = {}
     for vector in pairs.values():
         for name, value in vector.items():
+            if name == OPERATIONS:
+                continue
             best[f"best/{name}"] = max(value, best.get(f"best/{name}", value))
     return best
 

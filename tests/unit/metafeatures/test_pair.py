@@ -32,6 +32,7 @@ def test_the_card_is_told():
     found = pair_features(card=CARD, labels=LABELS, features=FEATURES)
 
     assert found["log_parameters"] == math.log1p(CARD.parameter_count)
+    assert found["log_macs"] == math.log1p(sum(stage.macs for stage in CARD.stages))
     assert found["log_source_classes"] == math.log1p(10)
     assert found["source_score"] == 0.9
     assert found["has_source_score"] == 1.0
@@ -41,7 +42,7 @@ def test_the_card_is_told():
 def test_a_card_without_weights_has_only_its_own_features():
     found = pair_features(card=SCRATCH, labels=LABELS, features=FEATURES, source_probabilities=PROBABILITIES)
 
-    assert {name for name, value in found.items() if value} == {"log_parameters"}
+    assert {name for name, value in found.items() if value} == {"log_parameters", "log_macs"}
 
 
 def test_the_names_are_the_same_whatever_is_known():

@@ -1,7 +1,10 @@
+import dataclasses
+
 import pytest
 
 from transmeta.core.outcome import Suggestion
 from transmeta.core.trial import Arm
+from transmeta.policies.forecast import level_of
 from transmeta.policies.portfolio import PortfolioPolicy
 from transmeta.policies.table import RegretTable
 
@@ -65,3 +68,14 @@ def test_evidence_names_known_targets_heaviest_first_with_weights_of_at_most_one
     assert {evidence.target for evidence in item.evidence} <= {target.id for target in TABLE.targets}
     assert sum(evidence.weight for evidence in item.evidence) <= 1
     assert all(evidence.regret == 0 for evidence in item.evidence)
+
+
+def test_what_a_source_costs_to_run_says_nothing_of_the_score():
+    targets = tuple(
+        dataclasses.replace(target, pairs={"latin": {"log_macs": float(i)}}) for i, target in enumerate(TABLE.targets)
+    )
+    told = dataclasses.replace(TABLE, targets=targets)
+
+    assert level_of(told, {"log_examples": 3.0}, {"latin": {"log_macs": 9.0}}) == level_of(
+        TABLE, {"log_examples": 3.0}, {}
+    )

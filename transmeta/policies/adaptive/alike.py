@@ -27,7 +27,7 @@ class Likeness:
         everything: all of them.
         strategy, size: those of a strategy, those of sources of a size.
         both: those of a strategy on sources of a size; `work` of these, those with about as much to compute.
-        trend: of the slope on the logarithm of a run's length.
+        length, growth: of slopes on the logarithms of a run's length, and of the source's size.
     """
 
     everything: float = 0.0
@@ -35,7 +35,8 @@ class Likeness:
     size: float
     both: float
     work: float = 0.0
-    trend: float = 0.0
+    length: float = 0.0
+    growth: float = 0.0
 
 
 @final
@@ -47,19 +48,21 @@ class Alike:
         strategy: whether it is the same, 0 or 1.
         size: how near the sources' sizes are, from 0 to 1.
         work: how near the hyperparameters are that say how much there is to compute, from 0 to 1.
-        length: the product of the logarithms of their lengths, less the mean ones.
+        length, growth: products of the logarithms of their lengths, and of their sources' sizes, less the mean ones.
     """
 
     strategy: Array
     size: Array
     work: Array
     length: Array
+    growth: Array
 
     @classmethod
     def of(cls, arms: Sequence[Arm], *, sizes: Array) -> "Alike":
         """Returns it for `arms`, whose sources have `sizes` (C,); sources of unknown size are like themselves only."""
         is_known = ~np.isnan(sizes)
         difference = np.where(is_known[:, None] & is_known[None], sizes[:, None] - sizes[None], np.inf)
+        centred = np.nan_to_num(sizes - (sizes[is_known].mean() if is_known.any() else 0.0))
         is_same_source = are_equal([arm.source for arm in arms])
         work = np.stack([_logs(arms, name) for name in WORK], axis=1)
         length = np.stack([_logs(arms, name, centred=True) for name in LENGTH], axis=1)
@@ -68,13 +71,14 @@ class Alike:
             size=np.where(is_same_source, 1.0, _near(difference**2, SIZE_WIDTH)),
             work=_near(((work[:, None] - work[None]) ** 2).sum(axis=2), WORK_WIDTH),
             length=length @ length.T,
+            growth=np.outer(centred, centred),
         )
 
     def covariance(self, of: Likeness) -> Array:
         """Returns the covariance (C, C) of effects."""
         both = self.strategy * self.size * (of.both + of.work * self.work)
         apart = of.strategy * self.strategy + of.size * self.size
-        return np.asarray(of.everything + apart + both + of.trend * self.length)
+        return np.asarray(of.everything + apart + both + of.length * self.length + of.growth * self.growth)
 
 
 def are_equal(names: Sequence[str]) -> Flags:

@@ -13,6 +13,7 @@ from typing import Final, final
 
 import numpy as np
 
+from transmeta.core.experience import OPERATIONS
 from transmeta.core.trial import Arm
 from transmeta.policies.adaptive.alike import Alike, Likeness, are_equal
 from transmeta.policies.adaptive.rows import Array, Flags, Indices
@@ -21,14 +22,12 @@ from transmeta.policies.table import RegretTable
 AMOUNTS: Final = ("log_examples", "log_classes", "log_examples_per_class", "log_size")
 """Features of a target that say how much data there is. How they look makes nothing cheaper: what one domain costs is
 no lesson for another that looks alike."""
-SIZE: Final = "log_parameters"
-"""The feature of a pair that says how large its source is."""
 SMALLEST_COST: Final = 1e-4
 SWEEPS: Final = 20
 PENALTY: Final = 3.0
 STRATEGY_PENALTY: Final = 5.0
 SLOPE_PENALTY: Final = 8.0
-EFFECTS: Final = Likeness(strategy=2.0, size=0.5, both=1.0, work=0.5, trend=1.0)
+EFFECTS: Final = Likeness(strategy=2.0, size=0.5, both=1.0, work=0.5, length=1.0, growth=0.2)
 EFFECT_NOISE: Final = 0.02
 """Variances of the log cost of configurations on all targets."""
 ON_ONE_TARGET: Final = Likeness(everything=1.0, strategy=0.1, size=0.01, both=0.04, work=0.04)
@@ -106,7 +105,7 @@ class CostModel:
         coefficients: (F,) and the mean effect of a target.
         slopes: (F, C) by which a configuration depends on the features more than others do.
         arms: (C,) the configurations.
-        sizes: (C,) of their sources, as logarithms of their parameters; NaN where unknown.
+        sizes: (C,) of their sources, as logarithms of their MACs; NaN where unknown.
     """
 
     names: tuple[str, ...]
@@ -191,10 +190,10 @@ class CostModel:
 
 def _sizes(table: RegretTable) -> Array:
     found = {
-        source: features[SIZE]
+        source: features[OPERATIONS]
         for target in table.targets
         for source, features in target.pairs.items()
-        if SIZE in features
+        if OPERATIONS in features
     }
     return np.array([found.get(arm.source, np.nan) for arm in table.arms], dtype=np.float64)
 

@@ -10,10 +10,10 @@ from typing import Final, final
 
 import numpy as np
 
-from transmeta.core.experience import MetaFeatures
+from transmeta.core.experience import OPERATIONS, MetaFeatures
 from transmeta.core.trial import Arm
 from transmeta.policies.adaptive.cases import Case
-from transmeta.policies.adaptive.costs import SIZE, CostModel, ExpectedCost, Paid
+from transmeta.policies.adaptive.costs import CostModel, ExpectedCost, Paid
 from transmeta.policies.adaptive.knowledge import features_of, present_of
 from transmeta.policies.adaptive.named import Named, named_present
 from transmeta.policies.adaptive.posterior import SAMPLES, Beliefs, covariance_of
@@ -99,7 +99,7 @@ class AdaptiveLearned:
         case = _case_of(self, named_present(present))
         steps = rung_steps(present.steps[columns])
         case = dataclasses.replace(case, steps=steps)
-        cost = self.costs.predict(present.target_features, sizes=present.pair_features.get(SIZE))
+        cost = self.costs.predict(present.target_features, sizes=present.pair_features.get(OPERATIONS))
         if paid is not None:
             cost = dataclasses.replace(cost, full=cost.after(paid))
         spending = self._spending(present, columns, steps, cost=cost.take(columns), overhead_s=overhead_s)

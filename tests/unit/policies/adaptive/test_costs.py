@@ -30,7 +30,7 @@ def _table(
     features: Sequence[Mapping[str, float]] | None = None,
     sizes: Mapping[str, float] = MappingProxyType({}),
 ) -> RegretTable:
-    pairs = {source: {"log_parameters": size} for source, size in sizes.items()}
+    pairs = {source: {"log_macs": size} for source, size in sizes.items()}
     targets = [
         KnownTarget(id=f"t{t}", dataset=f"t{t}", domain="d", features=features[t] if features else {}, pairs=pairs)
         for t in range(len(cost))
@@ -135,6 +135,16 @@ def test_a_source_that_nobody_used_costs_what_one_of_its_size_does() -> None:
     predicted = np.log(model.predict({}, sizes=np.array([np.nan, np.nan, 15.1, 11.1])).full)
 
     assert predicted == pytest.approx(np.array([0.0, 4.0, 4.0, 0.0]), abs=1.0)
+
+
+def test_a_source_larger_than_all_others_costs_more_than_most() -> None:
+    cost = np.exp(np.array([0.0, 1.0, 2.0, np.nan]) + np.zeros((40, 1)))
+    arms = _arms(["full"] * 4, sources=["small", "middle", "large", "largest"])
+    model = CostModel.fit(_table(cost, arms, sizes={"small": 11.0, "middle": 13.0, "large": 15.0, "largest": 17.0}))
+
+    predicted = np.log(model.predict({}).full)
+
+    assert 1.5 < predicted[3] < 4.0
 
 
 def test_more_epochs_than_anybody_ran_cost_more_than_anybody_paid() -> None:

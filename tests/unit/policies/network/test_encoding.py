@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,15 @@ def test_an_unknown_source_strategy_and_parameter_still_give_finite_inputs():
 
 def test_features_far_outside_are_clipped():
     assert Scaled(name="ink", mean=0.0, scale=1.0).read(1e9) == 5
+
+
+def test_what_only_says_what_a_source_costs_to_run_is_not_read():
+    targets = [
+        dataclasses.replace(target, pairs={name: {**vector, "log_macs": i} for name, vector in target.pairs.items()})
+        for i, target in enumerate(TABLE.targets)
+    ]
+
+    assert Encoder.fit(dataclasses.replace(TABLE, targets=tuple(targets))) == ENCODER
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), -1.0])
