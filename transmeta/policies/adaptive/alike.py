@@ -69,7 +69,7 @@ class Alike:
         return cls(
             strategy=are_equal([arm.strategy.name for arm in arms]).astype(np.float64),
             size=np.where(is_same_source, 1.0, _near(difference**2, SIZE_WIDTH)),
-            work=_near(((work[:, None] - work[None]) ** 2).sum(axis=2), WORK_WIDTH),
+            work=_near(_squared_distances(work), WORK_WIDTH),
             length=length @ length.T,
             growth=np.outer(centred, centred),
         )
@@ -85,6 +85,12 @@ def are_equal(names: Sequence[str]) -> Flags:
     """Returns which pairs of `names` (C,) are equal, (C, C)."""
     _, numbers = np.unique(np.array(names), return_inverse=True)
     return np.asarray(numbers[:, None] == numbers[None])
+
+
+def _squared_distances(points: Array) -> Array:
+    """Returns those between `points` (C, D), (C, C), without an array of (C, C, D)."""
+    lengths = (points**2).sum(axis=1)
+    return np.asarray(np.maximum(lengths[:, None] + lengths[None] - 2.0 * points @ points.T, 0.0))
 
 
 def _near(squares: Array, width: float) -> Array:

@@ -3,7 +3,7 @@
 log cost = configuration + target + strategy × features + configuration × features + noise: alternating means, then
 ridge regressions on the target's features of the target's effect, of what is left of each strategy, and of what is left
 of each configuration. A configuration that never ran is taken to cost what those do that are like it; what the trials
-so far have cost corrects the others, most those that are like them (`likeness`).
+so far have cost corrects the others, most those that are like them (`Alike`).
 Letters: T known targets, C configurations, F features, N trials so far.
 """
 
