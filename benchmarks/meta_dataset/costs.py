@@ -60,6 +60,8 @@ class Cell:
 def main() -> None:
     """Measures what was not measured yet, and writes the table."""
     options = _options()
+    if not options.table.is_file():
+        raise SystemExit(f"{options.table}: no such file; give the table that collect.py wrote")
     config = load_config(MetaDatasetConfig, options.config)
     environment = Workspace(folder=options.workspace).environment()
     folder = options.workspace / "costs"
