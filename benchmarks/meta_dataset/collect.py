@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from meta_plan import MetaDatasetConfig, among, arms_for, cards_of, cells, check_leaks, repeats
+from meta_plan import MetaDatasetConfig, among, cards_of, cells, check_leaks, pools_of, repeats
 
 from transmeta.config import load_config
 from transmeta.core.experience import Experience
@@ -40,10 +40,7 @@ def main() -> None:
     targets = cells(config, packs=options.packs, domains=domains)
     with session(cpus=config.workers), workspace.store() as store:
         cards = _cards(config, targets, workspace=workspace, packs=options.packs)
-        pools = {
-            modality: arms_for(config.arms, cards=cards, modality=modality, seed=config.seed)
-            for modality in {target.modality for target in targets}
-        }
+        pools = pools_of(config, targets, cards=cards)
         _say(f"{len(targets)} cells; arms: " + ", ".join(f"{len(arms)} ({kind})" for kind, arms in pools.items()))
         compute = Compute(executor=ExecutorKind.RAY, workers=config.workers)
         with workspace.bench(compute, run="meta-dataset", store=store) as bench:

@@ -21,11 +21,12 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from meta_plan import MetaDatasetConfig, arms_for, cards_of, cells
+from meta_plan import MetaDatasetConfig, cards_of, cells, pools_of
 
 from transmeta.config import load_config
 from transmeta.core.task import Task, TaskPair
 from transmeta.core.trial import Arm, TrialResult, TrialSpec
+from transmeta.stores.parquet import step_costs
 from transmeta.stores.table_file import write_table
 from transmeta.training.files import write_atomically
 from transmeta.training.frozen import process_cache
@@ -100,10 +101,7 @@ def plan(
         tried.setdefault(target, set()).add(DIGEST.sub("", name))
     targets = [target for target in cells(config, packs=packs) if target.id in tried]
     cards = cards_of(config, targets, packs=packs, known=environment.library().cards())
-    pools = {
-        kind: arms_for(config.arms, cards=cards, modality=kind, seed=config.seed)
-        for kind in {target.modality for target in targets}
-    }
+    pools = pools_of(config, targets, cards=cards)
     return [
         Cell(
             target=target,
@@ -139,10 +137,8 @@ def _alone(cell: Cell, arm: Arm) -> TrialResult:
 
 
 def _steps(result: TrialResult) -> Sequence[float]:
-    """Returns the CPU seconds of each measurement; what comes after the last, such as the test, is charged to it."""
-    spent = [measurement.cost_s for measurement in result.curve]
-    spent[-1] = result.cost_s
-    return [round(after - before, 6) for before, after in zip([0.0, *spent], spent, strict=False)]
+    """Returns the CPU seconds of each step, to a microsecond."""
+    return [round(cost_s, 6) for cost_s in step_costs(result)]
 
 
 def with_costs(table: pa.Table, *, folder: Path) -> pa.Table:

@@ -175,6 +175,16 @@ def cards_of(
     return (*(known[whole_id(name, known=known, kind="source")] for name in ids), *blank.values())
 
 
+def pools_of(
+    config: MetaDatasetConfig, targets: Sequence[Task], *, cards: Sequence[ModelCard]
+) -> Mapping[Modality, tuple[Arm, ...]]:
+    """Returns the fixed pool of arms for each modality among `targets`."""
+    return {
+        modality: arms_for(config.arms, cards=cards, modality=modality, seed=config.seed)
+        for modality in {target.modality for target in targets}
+    }
+
+
 def arms_for(
     configs: Sequence[ArmConfig], *, cards: Sequence[ModelCard], modality: Modality, seed: int
 ) -> tuple[Arm, ...]:

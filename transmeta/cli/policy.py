@@ -192,6 +192,7 @@ def _update(opened: "Workspace", *, seed: int) -> PolicyUpdateReport | None:
     """Updates the policy; None where there is nothing new to learn."""
     from transmeta.experiments.policy_update import extended
     from transmeta.policies.adaptive.learner import AdaptiveLearner
+    from transmeta.policies.versions import UPDATE
 
     started_s = time.monotonic()
     with opened.teaching():
@@ -208,7 +209,7 @@ def _update(opened: "Workspace", *, seed: int) -> PolicyUpdateReport | None:
         before, after = (gate.before, gate.after) if is_compared else (None, None)
         if gate.is_accepted:
             note = dataclasses.replace(
-                opened.note(learned.policy, origin="update"), parent=number, before=before, after=after
+                opened.note(learned.policy, origin=UPDATE), parent=number, before=before, after=after
             )
             number = opened.policy_versions.add(learned.policy, note)
     return PolicyUpdateReport(

@@ -12,11 +12,11 @@ from typing import Final, final
 
 import numpy as np
 
-from transmeta.core.experience import OPERATIONS, MetaFeatures
+from transmeta.core.experience import MetaFeatures
 from transmeta.core.outcome import Evidence, Suggestion
 from transmeta.policies.greedy import Situation
 from transmeta.policies.similarity import closeness, distances, standard_scores
-from transmeta.policies.table import Array, Features, RegretTable, regret_scale
+from transmeta.policies.table import Array, Features, RegretTable, fit_of, regret_scale
 
 NORMAL_90: Final = 1.645
 """Half the width of a 90 % interval, in standard deviations."""
@@ -157,9 +157,7 @@ def _best_pairs(pairs: Mapping[str, Features]) -> Features:
     """Returns each pair feature's maximum over the sources: how well the best source fits."""
     best: dict[str, float] = {}
     for vector in pairs.values():
-        for name, value in vector.items():
-            if name == OPERATIONS:
-                continue
+        for name, value in fit_of(vector).items():
             best[f"best/{name}"] = max(value, best.get(f"best/{name}", value))
     return best
 

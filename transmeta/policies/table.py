@@ -13,7 +13,7 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from transmeta.core.experience import Experience
+from transmeta.core.experience import OPERATIONS, Experience
 from transmeta.core.model import SCRATCH
 from transmeta.core.trial import Arm, TrialResult, TrialStatus
 from transmeta.errors import UnsafeFileError
@@ -25,6 +25,11 @@ WORST: Final = 3.0
 """The regret of an arm that failed, and the most that any arm can have."""
 FEWEST_ARMS: Final = 2
 """Regret is relative to other arms of the same target, so a target with fewer says nothing."""
+
+
+def fit_of(pair: Features) -> Features:
+    """Returns the features of a pair that say how well it fits, and not only what it costs."""
+    return {name: value for name, value in pair.items() if name != OPERATIONS}
 
 
 @final

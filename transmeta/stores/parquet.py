@@ -87,22 +87,28 @@ def import_experience(path: Path) -> tuple[Experience, ...]:
     return tuple(found.values())
 
 
-def _steps(result: TrialResult) -> Sequence[Step]:
-    """Returns value and cost of each step; the costs sum to the trial's."""
-    metric = result.spec.target.metric
-    values: list[float | None] = [metric.utility(measurement.value) for measurement in result.curve]
+def step_costs(result: TrialResult) -> Sequence[float]:
+    """Returns the cost of each step, a measurement or how it failed; they sum to the trial's.
+
+    What a trial costs beside its epochs, such as its test, belongs to its end.
+    """
     spent = [measurement.cost_s for measurement in result.curve]
     if result.status is TrialStatus.FAILED:
-        values.append(float("nan"))
         spent.append(max([result.cost_s, *spent]))
+    else:
+        spent[-1:] = [max([result.cost_s, *spent[-1:]])]
+    return [max(after - before, 0.0) for before, after in zip([0.0, *spent], spent, strict=False)]
+
+
+def _steps(result: TrialResult) -> Sequence[Step]:
+    """Returns value and cost of each step."""
+    metric = result.spec.target.metric
+    values: list[float | None] = [metric.utility(measurement.value) for measurement in result.curve]
+    if result.status is TrialStatus.FAILED:
+        values.append(float("nan"))
     elif not values:
         values.append(result.utility)
-        spent.append(result.cost_s)
-    else:
-        # What a trial costs beside its epochs, such as its test, belongs to its end.
-        spent[-1] = max(result.cost_s, spent[-1])
-    costs = [max(after - before, 0.0) for before, after in zip([0.0, *spent], spent, strict=False)]
-    return list(zip(values, costs, strict=True))
+    return list(zip(values, step_costs(result), strict=True))
 
 
 def _test(result: TrialResult) -> float | None:

@@ -36,7 +36,7 @@ def cell(costs, tmp_path_factory):
     cards = costs.cards_of(config, [target], packs=None, known=known)
     arms = [
         arm
-        for arm in costs.arms_for(config.arms, cards=cards, modality=target.modality, seed=config.seed)
+        for arm in costs.pools_of(config, [target], cards=cards)[target.modality]
         if arm.strategy.name == "linear_probe" and arm.source.startswith("digits")
     ]
     names = [arm.key.replace(arm.source, "digits-00000000", 1) for arm in arms]

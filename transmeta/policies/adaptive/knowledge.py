@@ -11,7 +11,7 @@ import numpy as np
 from transmeta.core.experience import MetaFeatures
 from transmeta.core.trial import Arm, StrategySpec
 from transmeta.policies.adaptive.protocol import Allowance, Array, Curves, Present
-from transmeta.policies.adaptive.rows import at_rungs
+from transmeta.policies.adaptive.rows import at_rungs, mean_of_known
 from transmeta.policies.table import KnownTarget, RegretTable
 
 UNKNOWN: Final = "unknown"
@@ -53,9 +53,9 @@ def part_costs(curves: Curves) -> Array:
     paid = at_rungs(np.nancumsum(curves.cost_s, axis=2), curves.steps)
     full = full_cost(curves)[:, :, None]
     shares = np.divide(paid, full, out=np.full(paid.shape, np.nan), where=full > 0)
-    own = _mean(shares)
+    own = mean_of_known(shares)
     is_known = np.asarray(~np.isnan(own).any(axis=1))
-    parts = np.where(is_known[:, None], own, _mean(own[is_known]) if is_known.any() else np.nan)
+    parts = np.where(is_known[:, None], own, mean_of_known(own[is_known]) if is_known.any() else np.nan)
     names = np.array(curves.strategies or [UNKNOWN] * len(own))
     for name in set(names[~is_known]) & set(names[is_known]):
         parts[~is_known & (names == name)] = own[is_known & (names == name)].mean(axis=0)
@@ -97,9 +97,3 @@ def _known(curves: Curves, t: int) -> KnownTarget:
 
 def _finite(values: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if np.isfinite(value)}
-
-
-def _mean(values: Array) -> Array:
-    """Returns the mean over the first axis of what is not NaN; NaN where nothing is."""
-    counts = (~np.isnan(values)).sum(axis=0)
-    return np.where(counts > 0, np.nansum(values, axis=0) / np.maximum(counts, 1), np.nan)

@@ -75,6 +75,12 @@ def rung_gaps(regret: Array) -> Array:
     return np.asarray((np.nansum(gaps, axis=0) + overall) / (counts + 1))
 
 
+def mean_of_known(values: Array) -> Array:
+    """Returns the mean over the first axis of what is not NaN; NaN where nothing is."""
+    counts = (~np.isnan(values)).sum(axis=0)
+    return np.where(counts > 0, np.nansum(values, axis=0) / np.maximum(counts, 1), np.nan)
+
+
 def cover(regret: Array, is_allowed: Flags) -> Flags:
     """Returns which known targets tried enough of the allowed configurations to be heard, (T,)."""
     if not is_allowed.any():

@@ -14,6 +14,7 @@ import numpy as np
 from transmeta.core.experience import Experience
 from transmeta.core.trial import Arm, TrialResult, TrialStatus
 from transmeta.policies.adaptive.protocol import Array, Curves
+from transmeta.policies.adaptive.rows import mean_of_known
 from transmeta.policies.table import FEWEST_ARMS, WORST, regret_scale
 
 MOST_STEPS: Final = 64
@@ -139,7 +140,7 @@ def _fill(curves: Curves, t: int, places: Sequence[int], cells: Sequence[Sequenc
         curves.steps[t, c] = max(_length(result) for result, is_heard in zip(results, heard, strict=True) if is_heard)
         curves.observed[t, c] = _is_final(results)
         curves.failed[t, c] = bool(curves.observed[t, c]) and not is_completed.any()
-        curves.values[t, c] = _mean(lines[heard])
+        curves.values[t, c] = mean_of_known(lines[heard])
         costs = [result.cost_s for result, is_done in zip(results, is_completed, strict=True) if is_done]
         if costs:
             curves.final[t, c] = curves.values[t, c, curves.steps[t, c] - 1]
@@ -153,7 +154,7 @@ def _fill(curves: Curves, t: int, places: Sequence[int], cells: Sequence[Sequenc
             losses = np.clip((best - lines) / scale, 0.0, WORST)
             for line, result in zip(losses, results, strict=True):
                 line[_measured(result) :] = WORST
-            loss = _mean(losses)
+            loss = mean_of_known(losses)
         else:  # seeds that failed where others did not count by their share
             loss = loss + has_failed.mean() * (WORST - loss)
         curves.regret[t, c] = np.where(np.arange(length) < curves.steps[t, c], loss, np.nan)
@@ -185,9 +186,3 @@ def _values(result: TrialResult, length: int) -> Array:
     if _has_score(result) and result.utility is not None:
         values[_length(result) - 1] = result.utility
     return values
-
-
-def _mean(lines: Array) -> Array:
-    """Returns the mean over the lines, (S,), of what is known of each step."""
-    counts = (~np.isnan(lines)).sum(axis=0)
-    return np.where(counts > 0, np.nansum(lines, axis=0) / np.maximum(counts, 1), np.nan)

@@ -9,10 +9,10 @@ from typing import Final, final
 
 import numpy as np
 
-from transmeta.core.experience import OPERATIONS, MetaFeatures
+from transmeta.core.experience import MetaFeatures
 from transmeta.core.task import ParamValue
 from transmeta.core.trial import Arm
-from transmeta.policies.table import Array, Features, RegretTable, is_scratch
+from transmeta.policies.table import Array, Features, RegretTable, fit_of, is_scratch
 
 WIDE: Final = 10.0
 """A positive parameter whose largest value is this many times its smallest is read as a logarithm."""
@@ -68,7 +68,7 @@ class Encoder:
         priors = arm_means(table.regret)
         return cls(
             target=_fit_scales([target.features for target in table.targets]),
-            pair=_fit_scales([_fit_of(vector) for target in table.targets for vector in target.pairs.values()]),
+            pair=_fit_scales([fit_of(vector) for target in table.targets for vector in target.pairs.values()]),
             numbers=_fit_scales(numeric, may_log=True),
             choices=tuple(sorted(choices)),
             strategies=tuple(sorted({arm.strategy.name for arm in table.arms})),
@@ -154,10 +154,6 @@ def _fit_scales(vectors: Sequence[Features], *, may_log: bool = False) -> tuple[
         if values.size >= 2 and numbers.std() > 1e-9:
             scales.append(Scaled(name=name, mean=float(numbers.mean()), scale=float(numbers.std()), is_log=is_log))
     return tuple(scales)
-
-
-def _fit_of(pair: Features) -> Features:
-    return {name: value for name, value in pair.items() if name != OPERATIONS}
 
 
 def _is_number(value: ParamValue) -> bool:
